@@ -1,0 +1,16 @@
+//! The nouns of the house: what a task is, what an attempt of it is, how it can end.
+//!
+//! Nothing enters or leaves here and nothing is decided here; every other room
+//! speaks in these words. This room imports nothing of the house.
+
+mod id;
+mod outcome;
+mod spec;
+mod state;
+
+pub use id::{
+    AttemptNumber, Fence, GroupName, HandlerName, IdempotencyKey, InvalidName, NodeId, SwarmId, TaskId, Term, UnixMillis,
+};
+pub use outcome::{AttemptEnd, Captured, LostWhy, Outcome, Usage};
+pub use spec::{Limits, Program, RetryPolicy, TaskSpec};
+pub use state::{AttemptRecord, DeadWhy, TaskRecord, TaskState};

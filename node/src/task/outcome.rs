@@ -1,0 +1,198 @@
+//! How an attempt ended, told apart to the last detail, and what it left.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::id::{AttemptNumber, Fence, NodeId, TaskId};
+
+/// How one attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It ended by itself with this exit code.
+    Exited(i32),
+    /// A signal that dunlin did not send ended it.
+    Signaled(i32),
+    /// It outlived its wall time and was killed.
+    TimedOut {
+        /// The limit it passed.
+        limit: Duration,
+    },
+    /// It used more processor time than it may.
+    CpuLimit {
+        /// The limit it passed.
+        limit: Duration,
+    },
+    /// It used more memory than it may.
+    OutOfMemory {
+        /// The limit, in bytes.
+        limit: u64,
+        /// The most that was seen, in bytes.
+        peak: u64,
+    },
+    /// It started more processes than it may.
+    TooManyProcesses {
+        /// The limit.
+        limit: u32,
+    },
+    /// It wrote a file larger than it may.
+    FileTooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// Somebody cancelled the task.
+    Cancelled,
+    /// The program is missing or can't be executed; the text says which.
+    NotFound(String),
+    /// The sandbox could not be set up; the node, not the task, is at fault.
+    SetupFailed {
+        /// The step of the plan that failed.
+        step: String,
+        /// The operating system's words.
+        error: String,
+    },
+    /// A handler returned an error or panicked.
+    HandlerFailed(String),
+    /// Nobody will ever report on it.
+    Lost(LostWhy),
+}
+
+/// Why an attempt is taken as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LostWhy {
+    /// The member stopped sending heartbeats.
+    MemberLost,
+    /// The member was restarted and no longer knows the attempt.
+    MemberRestarted,
+    /// The attempt's supervisor ended without a report.
+    SupervisorDied,
+    /// The member left the swarm while the attempt was running.
+    MemberLeft,
+}
+
+impl Outcome {
+    /// Whether the attempt did what was asked.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        matches!(self, Outcome::Exited(0))
+    }
+
+    /// The exit code that `dunlin run` answers with for this outcome, as shells have them.
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Outcome::Exited(code) => *code,
+            Outcome::Signaled(signal) => 128 + signal,
+            Outcome::TimedOut { .. } | Outcome::CpuLimit { .. } => 124,
+            Outcome::NotFound(_) => 127,
+            Outcome::Cancelled => 130,
+            Outcome::OutOfMemory { .. } => 137,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MIB: u64 = 1 << 20;
+        match self {
+            Outcome::Exited(0) => write!(f, "succeeded"),
+            Outcome::Exited(code) => write!(f, "failed: exit code {code}"),
+            Outcome::Signaled(signal) => write!(f, "failed: killed by signal {signal}"),
+            Outcome::TimedOut { limit } => write!(f, "killed: ran longer than {limit:?}"),
+            Outcome::CpuLimit { limit } => write!(f, "killed: used more than {limit:?} of processor time"),
+            Outcome::OutOfMemory { limit, .. } => write!(f, "killed: used more than {} MiB", limit / MIB),
+            Outcome::TooManyProcesses { limit } => write!(f, "killed: started more than {limit} processes"),
+            Outcome::FileTooLarge { limit } => write!(f, "killed: wrote a file larger than {} MiB", limit / MIB),
+            Outcome::Cancelled => write!(f, "cancelled"),
+            Outcome::NotFound(why) => write!(f, "not started: {why}"),
+            Outcome::SetupFailed { step, error } => write!(f, "not started: the sandbox could not {step}: {error}"),
+            Outcome::HandlerFailed(why) => write!(f, "failed: {why}"),
+            Outcome::Lost(why) => write!(f, "lost: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for LostWhy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LostWhy::MemberLost => "its node went silent",
+            LostWhy::MemberRestarted => "its node was restarted",
+            LostWhy::SupervisorDied => "its supervisor died",
+            LostWhy::MemberLeft => "its node left the swarm",
+        })
+    }
+}
+
+/// What an attempt wrote to one of its outputs: the tail, and how much there was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captured {
+    /// The last bytes, at most the limit.
+    #[serde(with = "serde_bytes_of")]
+    pub tail: Bytes,
+    /// Bytes written in all; `total - tail.len()` of them, from the beginning, were not kept.
+    pub total: u64,
+}
+
+impl Captured {
+    /// Bytes that were written but not kept.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.total.saturating_sub(self.tail.len() as u64)
+    }
+}
+
+/// What an attempt used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// From its start to its end.
+    pub wall: Duration,
+    /// Processor time of the tree's waited-for processes.
+    pub cpu: Duration,
+    /// The largest resident set seen, in bytes.
+    pub memory_peak: u64,
+}
+
+/// One attempt's end, as its member reports it and the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptEnd {
+    /// The task.
+    pub task: TaskId,
+    /// Which of its attempts.
+    pub attempt: AttemptNumber,
+    /// The hand-out it answers.
+    pub fence: Fence,
+    /// The node that ran it.
+    pub node: NodeId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Standard output; a handler's returned bytes.
+    #[serde(default)]
+    pub stdout: Captured,
+    /// Standard error.
+    #[serde(default)]
+    pub stderr: Captured,
+    /// What it used.
+    #[serde(default)]
+    pub usage: Usage,
+}
+
+mod serde_bytes_of {
+    //! As `spec::serde_stdin`: byte strings, not sequences.
+
+    use bytes::Bytes;
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_bytes::serialize(&bytes[..], serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        serde_bytes::deserialize::<Vec<u8>, D>(deserializer).map(Bytes::from)
+    }
+}
