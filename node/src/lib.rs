@@ -3,10 +3,12 @@
 pub mod admission;
 pub mod api;
 pub mod client;
+pub mod clock;
 pub mod dispatch;
 pub mod journal;
 pub mod leadership;
 pub mod mesh;
+pub mod node;
 pub mod roster;
 pub mod sandbox;
 pub mod task;

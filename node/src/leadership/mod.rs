@@ -1,1 +1,5 @@
-//! (room under construction)
+//! Drives dunlin-election: its timers, its messages, ratification through the journal, and the acting gate.
+
+mod gate;
+
+pub use gate::Gate;
