@@ -1,0 +1,176 @@
+//! Answers requests: on the leader from the ledger and the desk, on any other node by forwarding to the leader.
+//!
+//! A request enters with its own patience. While nobody leads it waits; a submission carries a key for every task, so that
+//! trying it again across a change of leader never makes a second task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::core::Core;
+use super::{leader_requests, views};
+use crate::admission;
+use crate::api::{ApiError, Request, Response};
+use crate::mesh::{self, RequestError, Service};
+use crate::task::{IdempotencyKey, NodeId};
+
+/// How long a request waits for a leader before it gives up.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest a long poll may ask for.
+pub(super) const LONGEST_POLL: Duration = Duration::from_secs(30);
+/// Beside a request's own patience, what a forwarded one may take on its way.
+const FORWARD_SLACK: Duration = Duration::from_secs(6);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A request between nodes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Forwarded {
+    /// For the leader.
+    ToLeader(Request),
+    /// For the node that runs the attempt: answer from its own worker.
+    ToMember(Request),
+}
+
+/// Why a node did not answer a forwarded request itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Ready(Box<Result<Response, ApiError>>),
+    /// It does not lead (any more): ask again elsewhere.
+    NotLeading,
+}
+
+/// What one try came to.
+pub(super) enum Tried {
+    Answered(Result<Response, ApiError>),
+    /// Not done, or not known to be done; the text says why, for the case that no try succeeds.
+    Again(String),
+}
+
+/// Carries out one request, here or on the leader.
+pub(super) async fn answer(core: &Arc<Core>, request: Request) -> Result<Response, ApiError> {
+    let request = prepare(core, request)?;
+    let started = core.clock.now();
+    let mut why = String::from("no leader is known");
+    loop {
+        match once(core, &request).await {
+            Tried::Answered(answer) => return answer,
+            Tried::Again(reason) => why = reason,
+        }
+        if matches!(request, Request::Status) {
+            return views::status(core).await.map(|view| Response::Status(Box::new(view)));
+        }
+        let waited = core.clock.now().saturating_sub(started);
+        if waited >= PATIENCE {
+            return Err(ApiError::NoLeader { waited, detail: format!("{why}; {}", views::who_is_here(core)) });
+        }
+        core.leadership_changed(PAUSE).await;
+        let _ = &mut why;
+    }
+}
+
+async fn once(core: &Arc<Core>, request: &Request) -> Tried {
+    if let Some(term) = core.gate.acting() {
+        return leader_requests::answer(core, term, request.clone()).await;
+    }
+    let Some(leader) = core.known_leader() else {
+        return Tried::Again("no leader is known".to_owned());
+    };
+    if leader == core.node {
+        return Tried::Again("this node leads but has lost touch with the majority".to_owned());
+    }
+    let patience = own_patience(request) + FORWARD_SLACK;
+    match forward(core, leader, &Forwarded::ToLeader(request.clone()), patience).await {
+        Ok(Answer::Ready(answer)) => Tried::Answered(*answer),
+        Ok(Answer::NotLeading) => Tried::Again(format!("{} does not lead any more", core.name_of(leader))),
+        Err(error) => Tried::Again(format!("the leader {} did not answer: {error}", core.name_of(leader))),
+    }
+}
+
+/// Asks another node.
+pub(super) async fn forward(core: &Core, to: NodeId, request: &Forwarded, patience: Duration) -> Result<Answer, ForwardError> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(request, &mut bytes).map_err(|error| ForwardError::Codec(error.to_string()))?;
+    let answer = core.mesh.request(to, Service::Api, Bytes::from(bytes), patience).await?;
+    ciborium::from_reader(&answer[..]).map_err(|error| ForwardError::Codec(error.to_string()))
+}
+
+/// Why a forwarded request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ForwardError {
+    #[error(transparent)]
+    Mesh(#[from] RequestError),
+    #[error("the message could not be read: {0}")]
+    Codec(String),
+}
+
+/// Serves other nodes' forwarded requests until the inbox closes; each in a task of its own, so that a panic or a long poll
+/// harms nobody else. At most `MAX_FORWARDED` at once: beyond that the asker is told to try again.
+pub(super) async fn serve(core: Arc<Core>, mut inbox: tokio::sync::mpsc::Receiver<mesh::Incoming>) {
+    const MAX_FORWARDED: usize = 4_096;
+    let places = Arc::new(tokio::sync::Semaphore::new(MAX_FORWARDED));
+    while let Some(incoming) = inbox.recv().await {
+        let Some(reply) = incoming.reply else { continue };
+        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let core = core.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            let answer = match ciborium::from_reader::<Forwarded, _>(&incoming.bytes[..]) {
+                Ok(Forwarded::ToLeader(request)) => answer_as_leader(&core, request).await,
+                Ok(Forwarded::ToMember(request)) => Answer::Ready(Box::new(views::output_here(&core, request).await)),
+                Err(error) => Answer::Ready(Box::new(Err(ApiError::Invalid(format!("the request could not be read: {error}"))))),
+            };
+            let mut bytes = Vec::new();
+            if ciborium::into_writer(&answer, &mut bytes).is_ok() && bytes.len() <= mesh::MAX_MESSAGE {
+                reply.send(Bytes::from(bytes));
+            }
+        });
+    }
+}
+
+async fn answer_as_leader(core: &Arc<Core>, request: Request) -> Answer {
+    let Some(term) = core.gate.acting() else { return Answer::NotLeading };
+    let request = match prepare(core, request) {
+        Ok(request) => request,
+        Err(error) => return Answer::Ready(Box::new(Err(error))),
+    };
+    match leader_requests::answer(core, term, request).await {
+        Tried::Answered(answer) => Answer::Ready(Box::new(answer)),
+        Tried::Again(_) => Answer::NotLeading,
+    }
+}
+
+/// Checks a request and completes it: every task gets a key, every patience is cut to its limit.
+fn prepare(core: &Core, request: Request) -> Result<Request, ApiError> {
+    Ok(match request {
+        Request::Submit { tasks } => {
+            admission::check_submission(tasks.iter().map(|(spec, _)| spec), &core.admission)?;
+            let keyed = tasks.into_iter().map(|(spec, key)| Ok((spec, Some(key.map_or_else(fresh_key, Ok)?))));
+            Request::Submit { tasks: keyed.collect::<Result<_, ApiError>>()? }
+        }
+        Request::Wait { task, patience } => Request::Wait { task, patience: patience.min(LONGEST_POLL) },
+        Request::Output { task, stream, from, patience } => {
+            Request::Output { task, stream, from, patience: patience.min(LONGEST_POLL) }
+        }
+        Request::Events { from, limit, patience } => {
+            Request::Events { from, limit: limit.min(1_000), patience: patience.min(LONGEST_POLL) }
+        }
+        other => other,
+    })
+}
+
+fn own_patience(request: &Request) -> Duration {
+    match request {
+        Request::Wait { patience, .. } | Request::Output { patience, .. } | Request::Events { patience, .. } => *patience,
+        _ => Duration::ZERO,
+    }
+}
+
+fn fresh_key() -> Result<IdempotencyKey, ApiError> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    text.parse().map_err(|error| ApiError::Internal(format!("a key of our own was refused: {error}")))
+}
