@@ -1,1 +1,5 @@
-//! (room under construction)
+//! Who is here: heartbeats, liveness, what each node offers, who should vote.
+
+mod heartbeat;
+
+pub use heartbeat::{Heartbeat, HeartbeatError, MAX_HEARTBEAT, MAX_HELD};

@@ -5,6 +5,7 @@
 
 mod id;
 mod outcome;
+mod pod;
 mod spec;
 mod state;
 
@@ -12,5 +13,6 @@ pub use id::{
     AttemptNumber, Fence, GroupName, HandlerName, IdempotencyKey, InvalidName, NodeId, SwarmId, TaskId, Term, UnixMillis,
 };
 pub use outcome::{AttemptEnd, Captured, LostWhy, Outcome, Usage};
+pub use pod::{HeldAttempt, Pod, PodId};
 pub use spec::{Limits, Program, RetryPolicy, TaskSpec};
 pub use state::{AttemptRecord, DeadWhy, TaskRecord, TaskState};

@@ -1,1 +1,3 @@
-//! (room under construction)
+//! The member's side: takes hand-outs, runs attempts, reports until answered.
+
+pub mod protocol;
