@@ -5,17 +5,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use crate::sandbox::ResolvedLimits;
-use crate::task::GroupName;
+use crate::task::{GroupName, Pod};
 
 /// The largest number of nodes that found a swarm together.
 pub const MAX_FOUNDERS: u32 = 64;
-/// The most slots of one pod.
-pub const MAX_SLOTS: u32 = 1_024;
-/// The most pods of one node.
-pub const MAX_PODS: usize = 64;
 /// The highest rank.
 pub const MAX_RANK: u32 = 1_000_000;
 
@@ -62,24 +56,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Some groups and some slots: with one slot, one task at a time over all its groups.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pod {
-    /// Whose tasks it runs.
-    pub groups: Vec<GroupName>,
-    /// How many at once.
-    pub slots: NonZeroU32,
-}
-
-impl Pod {
-    /// The pod of a node that says nothing: group `default`, as many slots as there are processor cores.
-    #[must_use]
-    pub fn standard() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let slots = NonZeroU32::new(u32::try_from(cores).unwrap_or(1)).unwrap_or(NonZeroU32::MIN);
-        Pod { groups: vec![GroupName::default()], slots }
-    }
+/// The pod of a node that says nothing: group `default`, as many slots as there are processor cores.
+#[must_use]
+pub fn standard_pod() -> Pod {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Pod { groups: vec![GroupName::default()], slots: u32::try_from(cores).unwrap_or(1).clamp(1, Pod::MAX_SLOTS) }
 }
 
 /// How this node comes to belong to a swarm.
@@ -132,7 +113,7 @@ impl NodeConfig {
             belonging: Belonging::Expect(NonZeroU32::MIN),
             may_vote: true,
             mdns: false,
-            pods: vec![Pod::standard()],
+            pods: vec![standard_pod()],
             task_defaults: ResolvedLimits::default(),
         }
     }
@@ -156,15 +137,15 @@ impl NodeConfig {
         {
             return Err(ConfigError::TooManyFounders(count.get()));
         }
-        if self.pods.len() > MAX_PODS {
+        if self.pods.len() > Pod::MAX_PODS {
             return Err(ConfigError::TooManyPods(self.pods.len()));
         }
         for pod in &self.pods {
-            if pod.groups.is_empty() {
-                return Err(ConfigError::PodWithoutGroup);
+            if pod.groups.is_empty() || pod.groups.len() > Pod::MAX_GROUPS {
+                return Err(ConfigError::PodGroups(pod.groups.len()));
             }
-            if pod.slots.get() > MAX_SLOTS {
-                return Err(ConfigError::TooManySlots(pod.slots.get()));
+            if pod.slots == 0 || pod.slots > Pod::MAX_SLOTS {
+                return Err(ConfigError::PodSlots(pod.slots));
             }
         }
         match self.peers.iter().find(|peer| !is_host_and_port(peer)) {
@@ -199,15 +180,15 @@ pub enum ConfigError {
     /// Over [`MAX_FOUNDERS`].
     #[error("{0} nodes cannot found a swarm together; the limit is {MAX_FOUNDERS} (more can join later)")]
     TooManyFounders(u32),
-    /// Over [`MAX_PODS`].
-    #[error("{0} pods are more than the limit of {MAX_PODS}")]
+    /// Over [`Pod::MAX_PODS`].
+    #[error("{0} pods are more than the limit of {limit}", limit = Pod::MAX_PODS)]
     TooManyPods(usize),
-    /// A pod that could never run anything.
-    #[error("a pod needs at least one group")]
-    PodWithoutGroup,
-    /// Over [`MAX_SLOTS`].
-    #[error("{0} slots are more than the limit of {MAX_SLOTS} a pod")]
-    TooManySlots(u32),
+    /// A pod that could never run anything, or with too many groups.
+    #[error("a pod needs 1 to {limit} groups, not {0}", limit = Pod::MAX_GROUPS)]
+    PodGroups(usize),
+    /// A pod without slots, or with too many.
+    #[error("a pod needs 1 to {limit} slots, not {0}", limit = Pod::MAX_SLOTS)]
+    PodSlots(u32),
     /// Not `host:port`.
     #[error("the peer {0:?} is not of the form HOST:PORT")]
     Peer(String),
@@ -231,7 +212,7 @@ mod tests {
         };
         assert_eq!(broken(|c| c.listen.clear()), ConfigError::NowhereToListen);
         assert_eq!(broken(|c| c.rank = MAX_RANK + 1), ConfigError::Rank(MAX_RANK + 1));
-        assert_eq!(broken(|c| c.pods[0].groups.clear()), ConfigError::PodWithoutGroup);
+        assert_eq!(broken(|c| c.pods[0].groups.clear()), ConfigError::PodGroups(0));
         assert_eq!(broken(|c| c.peers.push("host".into())), ConfigError::Peer("host".into()));
         assert_eq!(broken(|c| c.peers.push("host:0".into())), ConfigError::Peer("host:0".into()));
         assert!(matches!(broken(|c| c.name = "a\nb".into()), ConfigError::Name(_)));

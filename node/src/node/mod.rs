@@ -3,5 +3,5 @@
 mod config;
 mod narration;
 
-pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_PODS, MAX_RANK, MAX_SLOTS, NodeConfig, Pod, Secret};
+pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, Secret, standard_pod};
 pub use narration::{Narration, NarrationKind, Narrator};

@@ -1,0 +1,278 @@
+//! The leader's desk: connects the journal, the board and the members while this node leads.
+//!
+//! Heartbeats, reports and applied entries enter; hand-outs, cancels, verdicts and proposals leave. The board and the
+//! liveness table decide (both pure); this loop only carries. It stops touching anything the moment the acting gate
+//! closes: then what the board says waits, and is dropped if the leadership ends. Readers look at the same board under a lock that is held for one step at a time.
+
+mod effects;
+mod settle;
+mod voters;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{broadcast, mpsc};
+
+use super::core::Core;
+use super::narration::NarrationKind;
+use crate::dispatch::{Board, BoardConfig, Input, LeaseView, Next, Offer};
+use crate::journal::{Applied, Fact, Reply};
+use crate::roster::{Heartbeat, Liveness, RosterEvent};
+use crate::task::{LostWhy, NodeId, TaskId, Term};
+use crate::worker::protocol::ToLeader;
+use effects::Outbox;
+
+/// Inputs taken in one turn before what they caused is sent: hand-outs of one turn share a frame.
+const TURN: usize = 256;
+/// Inputs that may wait.
+pub(super) const QUEUE: usize = 8_192;
+
+/// What reaches the desk.
+#[derive(Debug)]
+pub(super) enum DeskInput {
+    Heartbeat { from: NodeId, bytes: Bytes },
+    Reports { from: NodeId, messages: Vec<ToLeader> },
+    PeerDown { node: NodeId, gone: bool },
+}
+
+/// What the desk knows while it leads.
+#[derive(Debug)]
+pub(super) struct Leading {
+    pub(super) term: Term,
+    pub(super) board: Board,
+    pub(super) liveness: Liveness,
+}
+
+/// The desk as the rest of the node sees it.
+#[derive(Debug, Default)]
+pub(super) struct DeskState(Mutex<Option<Leading>>);
+
+impl DeskState {
+    /// Looks at the desk, if this node leads.
+    pub(super) fn read<T>(&self, look: impl FnOnce(&Leading) -> T) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(look)
+    }
+
+    /// The task's lease, if this node leads and the task is handed out.
+    pub(super) fn lease(&self, task: TaskId) -> Option<LeaseView> {
+        self.read(|leading| leading.board.lease(task)).flatten().filter(|lease| !lease.ended)
+    }
+
+    fn change<T>(&self, act: impl FnOnce(&mut Option<Leading>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Something that was asked of the journal or the ledger and has been answered: inputs for the board.
+pub(super) type Pending = BoxFuture<'static, Vec<Input>>;
+
+/// The loop's own state.
+pub(super) struct Desk {
+    core: Arc<Core>,
+    pending: FuturesUnordered<Pending>,
+    outbox: Outbox,
+    voters: voters::Reconciler,
+}
+
+/// Runs the desk for as long as the node lives.
+pub(super) async fn run(core: Arc<Core>, mut inputs: mpsc::Receiver<DeskInput>) {
+    let mut applied = core.journal.applied();
+    let mut standing = core.standing.clone();
+    let mut ticks = tokio::time::interval(BoardConfig::default().tick);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut desk = Desk { voters: voters::Reconciler::default(), core, pending: FuturesUnordered::new(), outbox: Outbox::default() };
+    loop {
+        let leading = desk.core.desk.read(|leading| leading.term);
+        tokio::select! {
+            biased;
+            changed = standing.changed() => if changed.is_err() { return },
+            entry = applied.recv() => desk.take_applied(entry, &mut applied),
+            Some(answers) = desk.pending.next(), if !desk.pending.is_empty() => desk.feed(answers),
+            input = inputs.recv() => match input {
+                Some(input) => desk.take_inputs(input, &mut inputs),
+                None => return,
+            },
+            _ = ticks.tick(), if leading.is_some() => desk.tick(),
+        }
+        let acting = desk.core.standing.borrow().acting;
+        if acting != leading {
+            desk.change_leadership(acting).await;
+        }
+        desk.flush();
+    }
+}
+
+impl Desk {
+    /// Takes the desk up for a new term, or leaves it.
+    async fn change_leadership(&mut self, acting: Option<Term>) {
+        self.outbox.clear();
+        self.pending.clear();
+        self.core.desk.change(|desk| *desk = None);
+        let Some(term) = acting else { return };
+        let ledger = self.core.ledger.clone();
+        let opening = tokio::task::spawn_blocking(move || Opening::read(&ledger)).await;
+        let Ok(Ok(opening)) = opening else {
+            self.core.fail("the ledger could not be read when this node took up the leadership");
+            return;
+        };
+        let now = self.core.clock.now();
+        let expected: BTreeSet<NodeId> =
+            opening.members.iter().copied().filter(|node| *node == self.core.node || self.core.is_connected(*node)).collect();
+        let liveness = Liveness::new(now, opening.members.iter().copied());
+        let leading = Leading { term, board: Board::new(BoardConfig::default()), liveness };
+        self.core.desk.change(|desk| *desk = Some(leading));
+        let mut inputs = vec![Input::Opened { term, last_task_before: opening.last_task, expected }];
+        inputs.extend(opening.groups.into_iter().map(|group| Input::Window { group, tasks: Vec::new(), more: true }));
+        inputs.push(Input::DelayedWindow { tasks: Vec::new(), more: true });
+        self.feed(inputs);
+    }
+
+    fn take_inputs(&mut self, first: DeskInput, inputs: &mut mpsc::Receiver<DeskInput>) {
+        let mut next = Some(first);
+        for _ in 0..TURN {
+            let Some(input) = next else { break };
+            match input {
+                DeskInput::Heartbeat { from, bytes } => self.take_heartbeat(from, &bytes),
+                DeskInput::Reports { from, messages } => self.take_reports(from, messages),
+                DeskInput::PeerDown { node, gone } => self.take_down(node, gone),
+            }
+            next = inputs.try_recv().ok();
+        }
+    }
+
+    fn take_heartbeat(&mut self, from: NodeId, bytes: &[u8]) {
+        let beat = match Heartbeat::decode(bytes) {
+            Ok(beat) => beat,
+            Err(error) => {
+                tracing::warn!(node = %from, %error, "a heartbeat was refused");
+                return;
+            }
+        };
+        let now = self.core.clock.now();
+        let events = self.core.desk.change(|desk| desk.as_mut().map(|desk| desk.liveness.heartbeat(now, from, &beat)));
+        let Some(events) = events else { return };
+        let stale = events.iter().any(|event| matches!(event, RosterEvent::Stale { .. }));
+        self.take_roster_events(events);
+        if stale {
+            return;
+        }
+        self.settle_membership(from, &beat);
+        let offer = Offer {
+            node: from,
+            boot: beat.boot,
+            pods: beat.pods,
+            held: beat.held,
+            processed: beat.processed,
+            accepts: !beat.draining && !beat.busy,
+        };
+        self.feed(vec![Input::Offer(offer)]);
+    }
+
+    fn take_down(&mut self, node: NodeId, gone: bool) {
+        let now = self.core.clock.now();
+        let events = self.core.desk.change(|desk| desk.as_mut().map(|desk| desk.liveness.down(now, node, gone)));
+        self.take_roster_events(events.unwrap_or_default());
+    }
+
+    fn take_roster_events(&mut self, events: Vec<RosterEvent>) {
+        for event in events {
+            tracing::debug!(?event, "roster");
+            if let RosterEvent::Lost { node, why } = event {
+                self.core.narrator.tell(NarrationKind::Warning, format!("lost {}: {why}", self.core.name_of(node)));
+                self.feed(vec![Input::MemberLost { node, why: LostWhy::MemberLost }]);
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.core.clock.now();
+        let events = self.core.desk.change(|desk| desk.as_mut().map(|desk| desk.liveness.tick(now)));
+        self.take_roster_events(events.unwrap_or_default());
+        self.feed(vec![Input::Tick { wall: self.core.clock.wall() }]);
+        self.reconcile_voters(now);
+    }
+
+    /// Tells the board what the ledger has folded.
+    fn take_applied(&mut self, entry: Result<Applied, broadcast::error::RecvError>, applied: &mut broadcast::Receiver<Applied>) {
+        let mut next = match entry {
+            Ok(entry) => Some(entry),
+            Err(broadcast::error::RecvError::Closed) => return self.core.fail("the journal has stopped"),
+            Err(broadcast::error::RecvError::Lagged(_)) => return self.reload(),
+        };
+        let mut inputs = Vec::new();
+        for _ in 0..TURN {
+            let Some(entry) = next else { break };
+            for (fact, reply) in entry.entry.facts.iter().zip(entry.replies.iter()) {
+                inputs.extend(self.input_of(fact, reply));
+            }
+            next = match applied.try_recv() {
+                Ok(entry) => Some(entry),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {
+                    self.reload();
+                    None
+                }
+                Err(_) => None,
+            };
+        }
+        self.feed(inputs);
+    }
+
+    fn input_of(&self, fact: &Fact, reply: &Reply) -> Option<Input> {
+        match (fact, reply) {
+            (Fact::Submitted { spec, .. }, Reply::Submitted { task, duplicate: false }) => {
+                Some(Input::Ready { group: spec.group.clone(), task: *task, attempt: crate::task::AttemptNumber(1) })
+            }
+            (Fact::Cancelled { task }, Reply::Done) => Some(Input::Cancelled { task: *task }),
+            (Fact::Retried { task }, Reply::Done) => match settle::place_of(&self.core, *task) {
+                Next::Ready { group, attempt } => Some(Input::Ready { group, task: *task, attempt }),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Entries were missed: what waits is read from the ledger again.
+    fn reload(&mut self) {
+        let ledger = self.core.ledger.clone();
+        self.pending.push(Box::pin(async move {
+            let groups = tokio::task::spawn_blocking(move || ledger.groups_with_ready()).await;
+            let groups = groups.ok().and_then(Result::ok).unwrap_or_default();
+            let window = |(group, _)| Input::Window { group, tasks: Vec::new(), more: true };
+            groups.into_iter().map(window).chain([Input::DelayedWindow { tasks: Vec::new(), more: true }]).collect()
+        }));
+    }
+
+    /// Steps the board; what it says is put into the outbox, which lets it out only while the acting gate is open.
+    fn feed(&mut self, inputs: Vec<Input>) {
+        for input in inputs {
+            let now = self.core.clock.now();
+            let outputs = self.core.desk.change(|desk| desk.as_mut().map(|desk| desk.board.step(now, input)));
+            self.outbox.extend(outputs.unwrap_or_default());
+        }
+    }
+}
+
+/// What a new leader reads before it takes up the desk.
+struct Opening {
+    last_task: TaskId,
+    groups: Vec<crate::task::GroupName>,
+    members: Vec<NodeId>,
+}
+
+impl Opening {
+    fn read(ledger: &crate::journal::Ledger) -> Result<Self, crate::journal::LedgerError> {
+        Ok(Opening {
+            last_task: ledger.last_task()?.unwrap_or_default(),
+            groups: ledger.groups_with_ready()?.into_iter().map(|(group, _)| group).collect(),
+            members: ledger.members()?.into_iter().map(|member| member.node).collect(),
+        })
+    }
+}
+
+/// How long a proposal of the desk's own may wait before it is tried again.
+pub(super) const RETRY: Duration = Duration::from_millis(100);

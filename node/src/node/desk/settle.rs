@@ -1,0 +1,171 @@
+//! From a report to a settled attempt: proposed until the journal answers, then told to the member and to the board.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Desk, Input, RETRY};
+use crate::dispatch::{DelayedTask, Next};
+use crate::journal::{Denial, Fact, ProposeError, Reply};
+use crate::node::core::Core;
+use crate::task::{AttemptEnd, Fence, GroupName, NodeId, TaskId, TaskState, Term, UnixMillis};
+use crate::worker::protocol::{ToLeader, ToMember};
+
+/// An attempt's end on its way into the journal.
+#[derive(Clone, Debug)]
+pub(super) struct Settlement {
+    end: Box<AttemptEnd>,
+    /// Whether a member waits for the answer (nobody does for a lost attempt).
+    reported: bool,
+}
+
+impl Settlement {
+    pub(super) fn of(end: Box<AttemptEnd>, reported: bool) -> Self {
+        Settlement { end, reported }
+    }
+}
+
+impl Desk {
+    pub(super) fn take_reports(&mut self, from: NodeId, messages: Vec<ToLeader>) {
+        for message in messages {
+            match message {
+                ToLeader::Report { end, slot_free } if end.node == from => {
+                    let (task, attempt, fence) = (end.task, end.attempt, end.fence);
+                    self.outbox.keep(end);
+                    self.feed(vec![Input::Reported { node: from, task, attempt, fence, slot_free }]);
+                }
+                ToLeader::Report { end, .. } => {
+                    tracing::warn!(peer = %from, claimed = %end.node, task = %end.task, "a report in another node's name was dropped");
+                }
+                ToLeader::Decline { task, attempt, fence, why } => {
+                    tracing::debug!(node = %from, %task, %attempt, %why, "a hand-out was declined");
+                    self.feed(vec![Input::Undelivered { node: from, task, fence }]);
+                }
+            }
+        }
+    }
+
+    /// Proposes the ends of one turn together, and what was refused beside them.
+    pub(super) fn propose(&mut self, term: Term, ends: Vec<Settlement>, refused: Vec<Fact>) {
+        if !refused.is_empty() {
+            let written = self.core.journal.propose(term, refused);
+            self.pending.push(Box::pin(async move {
+                if let Err(error) = written.await {
+                    tracing::debug!(%error, "a refused report was not recorded");
+                }
+                Vec::new()
+            }));
+        }
+        for chunk in in_entries(ends) {
+            self.pending.push(Box::pin(settle(self.core.clone(), term, chunk)));
+        }
+    }
+
+    pub(super) fn refill(&mut self, group: GroupName, after: TaskId, limit: usize) {
+        let ledger = self.core.ledger.clone();
+        self.pending.push(Box::pin(async move {
+            let asked = group.clone();
+            let after = (after > TaskId(0)).then_some(after);
+            let rows = tokio::task::spawn_blocking(move || ledger.ready(&asked, after, limit)).await;
+            let Ok(Ok(rows)) = rows else { return Vec::new() };
+            let more = rows.len() == limit;
+            let tasks = rows.into_iter().map(|row| (row.task, row.attempt)).collect();
+            vec![Input::Window { group, tasks, more }]
+        }));
+    }
+
+    pub(super) fn refill_delayed(&mut self, after: (UnixMillis, TaskId), limit: usize) {
+        let ledger = self.core.ledger.clone();
+        self.pending.push(Box::pin(async move {
+            let rows = tokio::task::spawn_blocking(move || ledger.delayed(after, limit)).await;
+            let Ok(Ok(rows)) = rows else { return Vec::new() };
+            let more = rows.len() == limit;
+            let delayed = |row: crate::journal::DelayedRow| DelayedTask {
+                until: row.until,
+                task: row.task,
+                group: row.group,
+                attempt: row.attempt,
+            };
+            vec![Input::DelayedWindow { tasks: rows.into_iter().map(delayed).collect(), more }]
+        }));
+    }
+}
+
+/// Cuts a turn's ends so that each piece fits an entry of the journal.
+fn in_entries(ends: Vec<Settlement>) -> Vec<Vec<Settlement>> {
+    const PIECE: usize = 512 << 10;
+    let mut pieces: Vec<Vec<Settlement>> = Vec::new();
+    let mut size = 0;
+    for end in ends {
+        let weight = 256 + end.end.stdout.tail.len() + end.end.stderr.tail.len();
+        match pieces.last_mut() {
+            Some(piece) if size + weight <= PIECE && piece.len() < 500 => {
+                size += weight;
+                piece.push(end);
+            }
+            _ => {
+                size = weight;
+                pieces.push(vec![end]);
+            }
+        }
+    }
+    pieces
+}
+
+/// Proposes until the journal answers or the leadership is over, then answers the members and the board.
+async fn settle(core: Arc<Core>, term: Term, ends: Vec<Settlement>) -> Vec<Input> {
+    let facts: Vec<Fact> = ends.iter().map(|settlement| Fact::AttemptEnded(settlement.end.clone())).collect();
+    let replies = loop {
+        match core.journal.propose(term, facts.clone()).await {
+            Ok(replies) => break replies,
+            // Its member keeps the report and brings it to the next leader.
+            Err(ProposeError::NotLeader(_) | ProposeError::Stopped(_)) => return Vec::new(),
+            Err(ProposeError::TimedOut | ProposeError::Full | ProposeError::DiskFull) => {
+                tokio::time::sleep(RETRY).await;
+                if core.standing.borrow().acting != Some(term) {
+                    return Vec::new();
+                }
+            }
+        }
+    };
+    let mut inputs = Vec::with_capacity(ends.len());
+    for (settlement, reply) in ends.into_iter().zip(replies) {
+        let end = settlement.end;
+        let denied = match reply {
+            // A second proposal after a time-out finds the first one's effect.
+            Reply::Denied(why) => (!is_recorded(&core, end.task, end.fence)).then_some(why),
+            _ => None,
+        };
+        let next = match reply {
+            Reply::Ended { state: TaskState::Succeeded } => Next::Final,
+            _ => place_of(&core, end.task),
+        };
+        inputs.push(Input::Settled { task: end.task, fence: end.fence, next });
+        if settlement.reported {
+            core.send_to_member(end.node, vec![verdict(&end, denied)]);
+        }
+    }
+    inputs
+}
+
+fn verdict(end: &AttemptEnd, denied: Option<Denial>) -> ToMember {
+    ToMember::Verdict { task: end.task, attempt: end.attempt, fence: end.fence, denied }
+}
+
+fn is_recorded(core: &Core, task: TaskId, fence: Fence) -> bool {
+    let record = core.ledger.task(task).ok().flatten();
+    record.is_some_and(|record| record.attempts.iter().any(|attempt| attempt.fence == fence))
+}
+
+/// Where the ledger has a task.
+pub(super) fn place_of(core: &Core, task: TaskId) -> Next {
+    let (Ok(Some(record)), Ok(Some(spec))) = (core.ledger.task(task), core.ledger.spec(task)) else { return Next::Final };
+    let (group, attempt) = (spec.group, record.next_attempt());
+    match record.state {
+        TaskState::Queued => Next::Ready { group, attempt },
+        TaskState::Delayed { until } => Next::Delayed { until, group, attempt },
+        TaskState::Succeeded | TaskState::Dead(_) | TaskState::Cancelled => Next::Final,
+    }
+}
+
+/// How long a membership change of the desk's own may take.
+pub(super) const MEMBERSHIP_PATIENCE: Duration = Duration::from_secs(10);
