@@ -16,11 +16,10 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
 use super::keep::{Belongs, Keep, Members};
-use super::{Gate, Standing, words};
+use super::{Gate, NarrationKind, Narrator, Standing, words};
 use crate::clock::SharedClock;
 use crate::journal::{Fact, Ledger, Member, MemberRole, ProposeError, RaftStatus, SharedJournal};
 use crate::mesh::{Incoming, PeerEvent, Service, SharedMesh};
-use crate::node::{NarrationKind, Narrator};
 use crate::task::{NodeId, SwarmId, Term};
 
 /// Between two tries to write the opening entry.
@@ -40,7 +39,7 @@ pub(crate) struct Driver {
     /// Names a node for people.
     pub(crate) names: Arc<dyn Fn(NodeId) -> String + Send + Sync>,
     /// Stops the whole node: a promise could not be kept on disk.
-    pub(crate) fail: Arc<dyn Fn(String) + Send + Sync>,
+    pub(crate) fail: Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>,
 }
 
 /// Where the driver's inputs come from.
@@ -333,7 +332,7 @@ impl Running {
             match keep.write_pledge(&pledge) {
                 Ok(()) => Some(Input::PledgeStored),
                 Err(error) => {
-                    fail(crate::node::describe(&error));
+                    fail(&error);
                     None
                 }
             }
@@ -359,7 +358,7 @@ impl Running {
     /// On disk first: a node that is known as a member must know it too after a restart.
     fn enter(&mut self, belongs: &Belongs, input: Input) {
         if let Err(error) = self.driver.keep.write_belongs(belongs) {
-            (self.driver.fail)(crate::node::describe(&error));
+            (self.driver.fail)(&error);
             return;
         }
         self.driver.mesh.enter(belongs.swarm);

@@ -6,6 +6,7 @@
 mod driver;
 mod gate;
 mod keep;
+mod narration;
 mod standing;
 mod words;
 
@@ -13,4 +14,5 @@ pub(crate) use driver::{Driver, Sources};
 pub use gate::Gate;
 pub use keep::KeepError;
 pub(crate) use keep::{Belongs, Keep};
+pub use narration::{Narration, NarrationKind, Narrator};
 pub use standing::Standing;

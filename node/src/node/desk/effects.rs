@@ -15,6 +15,8 @@ use crate::worker::protocol::{Assignment, ToMember};
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     outputs: VecDeque<Output>,
+    /// What the journal has decided: true whoever leads, so it does not wait for the gate.
+    verdicts: Vec<(NodeId, ToMember)>,
     /// Reports between [`Input::Reported`] and the board's verdict on them.
     reports: BTreeMap<(TaskId, Fence), Box<AttemptEnd>>,
 }
@@ -33,26 +35,30 @@ impl Outbox {
         self.outputs.extend(outputs);
     }
 
+    pub(super) fn tell(&mut self, verdicts: Vec<(NodeId, ToMember)>) {
+        self.verdicts.extend(verdicts);
+    }
+
     pub(super) fn keep(&mut self, end: Box<AttemptEnd>) {
         self.reports.insert((end.task, end.fence), end);
     }
 
     pub(super) fn clear(&mut self) {
-        self.outputs.clear();
-        self.reports.clear();
+        *self = Outbox::default();
     }
 }
 
 impl Desk {
     /// Lets out what waits, if the gate is open. What could not be sent goes back to the board.
     pub(super) fn flush(&mut self) {
-        while !self.outbox.outputs.is_empty() {
+        while !(self.outbox.outputs.is_empty() && self.outbox.verdicts.is_empty()) {
             let Some(term) = self.core.desk.read(|leading| leading.term) else { return self.outbox.clear() };
-            if !self.core.gate.permits(term) {
-                return;
-            }
             let mut turn = Turn::default();
-            while let Some(output) = self.outbox.outputs.pop_front() {
+            for (node, verdict) in self.outbox.verdicts.drain(..) {
+                turn.frames.entry(node).or_default().push(verdict);
+            }
+            let open = self.core.gate.permits(term);
+            while open && let Some(output) = self.outbox.outputs.pop_front() {
                 self.carry_out(term, output, &mut turn);
             }
             self.propose(term, turn.ends, turn.refused);
@@ -64,6 +70,9 @@ impl Desk {
                 let back: Vec<Input> =
                     missed.map(|(node, task, fence)| Input::Undelivered { node: *node, task: *task, fence: *fence }).collect();
                 self.feed(back);
+            }
+            if !open {
+                return;
             }
         }
     }

@@ -19,12 +19,12 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::{broadcast, mpsc};
 
 use super::core::Core;
-use super::narration::NarrationKind;
 use crate::dispatch::{Board, BoardConfig, Input, LeaseView, Next, Offer};
 use crate::journal::{Applied, Fact, Reply};
+use crate::leadership::NarrationKind;
 use crate::roster::{Heartbeat, Liveness, RosterEvent};
 use crate::task::{LostWhy, NodeId, TaskId, Term};
-use crate::worker::protocol::ToLeader;
+use crate::worker::protocol::{ToLeader, ToMember};
 use effects::Outbox;
 
 /// Inputs taken in one turn before what they caused is sent: hand-outs of one turn share a frame.
@@ -68,13 +68,23 @@ impl DeskState {
     }
 }
 
-/// Something that was asked of the journal or the ledger and has been answered: inputs for the board.
-pub(super) type Pending = BoxFuture<'static, Vec<Input>>;
+/// What the journal or the ledger has answered: inputs for the board, and what members are to be told.
+#[derive(Debug, Default)]
+struct Answers {
+    inputs: Vec<Input>,
+    verdicts: Vec<(NodeId, ToMember)>,
+}
+
+impl From<Vec<Input>> for Answers {
+    fn from(inputs: Vec<Input>) -> Self {
+        Answers { inputs, verdicts: Vec::new() }
+    }
+}
 
 /// The loop's own state.
 pub(super) struct Desk {
     core: Arc<Core>,
-    pending: FuturesUnordered<Pending>,
+    pending: FuturesUnordered<BoxFuture<'static, Answers>>,
     outbox: Outbox,
     voters: voters::Reconciler,
 }
@@ -92,7 +102,7 @@ pub(super) async fn run(core: Arc<Core>, mut inputs: mpsc::Receiver<DeskInput>) 
             biased;
             changed = standing.changed() => if changed.is_err() { return },
             entry = applied.recv() => desk.take_applied(entry, &mut applied),
-            Some(answers) = desk.pending.next(), if !desk.pending.is_empty() => desk.feed(answers),
+            Some(answers) = desk.pending.next(), if !desk.pending.is_empty() => desk.take_answers(answers),
             input = inputs.recv() => match input {
                 Some(input) => desk.take_inputs(input, &mut inputs),
                 None => return,
@@ -236,6 +246,11 @@ impl Desk {
         }
     }
 
+    fn take_answers(&mut self, answers: Answers) {
+        self.outbox.tell(answers.verdicts);
+        self.feed(answers.inputs);
+    }
+
     /// Entries were missed: what waits is read from the ledger again.
     fn reload(&mut self) {
         let ledger = self.core.ledger.clone();
@@ -243,7 +258,8 @@ impl Desk {
             let groups = tokio::task::spawn_blocking(move || ledger.groups_with_ready()).await;
             let groups = groups.ok().and_then(Result::ok).unwrap_or_default();
             let window = |(group, _)| Input::Window { group, tasks: Vec::new(), more: true };
-            groups.into_iter().map(window).chain([Input::DelayedWindow { tasks: Vec::new(), more: true }]).collect()
+            let delayed = Input::DelayedWindow { tasks: Vec::new(), more: true };
+            groups.into_iter().map(window).chain([delayed]).collect::<Vec<_>>().into()
         }));
     }
 

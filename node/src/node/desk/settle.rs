@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Desk, Input, RETRY};
+use super::{Answers, Desk, Input, RETRY};
 use crate::dispatch::{DelayedTask, Next};
 use crate::journal::{Denial, Fact, ProposeError, Reply};
 use crate::node::core::Core;
@@ -52,7 +52,7 @@ impl Desk {
                 if let Err(error) = written.await {
                     tracing::debug!(%error, "a refused report was not recorded");
                 }
-                Vec::new()
+                Answers::default()
             }));
         }
         for chunk in in_entries(ends) {
@@ -66,10 +66,10 @@ impl Desk {
             let asked = group.clone();
             let after = (after > TaskId(0)).then_some(after);
             let rows = tokio::task::spawn_blocking(move || ledger.ready(&asked, after, limit)).await;
-            let Ok(Ok(rows)) = rows else { return Vec::new() };
+            let Ok(Ok(rows)) = rows else { return Answers::default() };
             let more = rows.len() == limit;
             let tasks = rows.into_iter().map(|row| (row.task, row.attempt)).collect();
-            vec![Input::Window { group, tasks, more }]
+            vec![Input::Window { group, tasks, more }].into()
         }));
     }
 
@@ -77,7 +77,7 @@ impl Desk {
         let ledger = self.core.ledger.clone();
         self.pending.push(Box::pin(async move {
             let rows = tokio::task::spawn_blocking(move || ledger.delayed(after, limit)).await;
-            let Ok(Ok(rows)) = rows else { return Vec::new() };
+            let Ok(Ok(rows)) = rows else { return Answers::default() };
             let more = rows.len() == limit;
             let delayed = |row: crate::journal::DelayedRow| DelayedTask {
                 until: row.until,
@@ -85,7 +85,7 @@ impl Desk {
                 group: row.group,
                 attempt: row.attempt,
             };
-            vec![Input::DelayedWindow { tasks: rows.into_iter().map(delayed).collect(), more }]
+            vec![Input::DelayedWindow { tasks: rows.into_iter().map(delayed).collect(), more }].into()
         }));
     }
 }
@@ -112,22 +112,22 @@ fn in_entries(ends: Vec<Settlement>) -> Vec<Vec<Settlement>> {
 }
 
 /// Proposes until the journal answers or the leadership is over, then answers the members and the board.
-async fn settle(core: Arc<Core>, term: Term, ends: Vec<Settlement>) -> Vec<Input> {
+async fn settle(core: Arc<Core>, term: Term, ends: Vec<Settlement>) -> Answers {
     let facts: Vec<Fact> = ends.iter().map(|settlement| Fact::AttemptEnded(settlement.end.clone())).collect();
     let replies = loop {
         match core.journal.propose(term, facts.clone()).await {
             Ok(replies) => break replies,
             // Its member keeps the report and brings it to the next leader.
-            Err(ProposeError::NotLeader(_) | ProposeError::Stopped(_)) => return Vec::new(),
+            Err(ProposeError::NotLeader(_) | ProposeError::Stopped(_)) => return Answers::default(),
             Err(ProposeError::TimedOut | ProposeError::Full | ProposeError::DiskFull) => {
                 tokio::time::sleep(RETRY).await;
                 if core.standing.borrow().acting != Some(term) {
-                    return Vec::new();
+                    return Answers::default();
                 }
             }
         }
     };
-    let mut inputs = Vec::with_capacity(ends.len());
+    let mut answers = Answers::default();
     for (settlement, reply) in ends.into_iter().zip(replies) {
         let end = settlement.end;
         let denied = match reply {
@@ -139,12 +139,12 @@ async fn settle(core: Arc<Core>, term: Term, ends: Vec<Settlement>) -> Vec<Input
             Reply::Ended { state: TaskState::Succeeded } => Next::Final,
             _ => place_of(&core, end.task),
         };
-        inputs.push(Input::Settled { task: end.task, fence: end.fence, next });
+        answers.inputs.push(Input::Settled { task: end.task, fence: end.fence, next });
         if settlement.reported {
-            core.send_to_member(end.node, vec![verdict(&end, denied)]);
+            answers.verdicts.push((end.node, verdict(&end, denied)));
         }
     }
-    inputs
+    answers
 }
 
 fn verdict(end: &AttemptEnd, denied: Option<Denial>) -> ToMember {

@@ -1,0 +1,108 @@
+//! What every part of a running node holds: its rooms, and the small ways between them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::config::NodeConfig;
+use super::desk::{DeskInput, DeskState};
+use crate::admission;
+use crate::clock::SharedClock;
+use crate::journal::{Ledger, SharedJournal};
+use crate::leadership::{Gate, Narrator, Standing};
+use crate::mesh::{Service, SharedMesh};
+use crate::task::NodeId;
+use crate::worker::WorkerHandle;
+use crate::worker::protocol::{ToLeader, ToMember, pack};
+
+/// A running node's rooms.
+pub(super) struct Core {
+    pub(super) node: NodeId,
+    pub(super) boot: u64,
+    pub(super) config: NodeConfig,
+    pub(super) clock: SharedClock,
+    pub(super) admission: admission::Limits,
+    pub(super) mesh: SharedMesh,
+    pub(super) journal: SharedJournal,
+    pub(super) ledger: Ledger,
+    pub(super) worker: WorkerHandle,
+    pub(super) gate: Gate,
+    pub(super) narrator: Narrator,
+    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) desk: DeskState,
+    pub(super) desk_inputs: mpsc::Sender<DeskInput>,
+    pub(super) names: Names,
+    /// Why the node had to stop, once it had to.
+    pub(super) failure: watch::Sender<Option<String>>,
+}
+
+impl Core {
+    /// Stops the node: going on could break a promise.
+    pub(super) fn fail(&self, why: &str) {
+        tracing::error!("this node stops: {why}");
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert_with(|| why.to_owned());
+            first
+        });
+    }
+
+    pub(super) fn known_leader(&self) -> Option<NodeId> {
+        self.standing.borrow().leader.map(|(leader, _)| leader)
+    }
+
+    pub(super) fn is_connected(&self, node: NodeId) -> bool {
+        self.mesh.peers().iter().any(|peer| peer.node == node)
+    }
+
+    pub(super) fn name_of(&self, node: NodeId) -> String {
+        self.names.of(node)
+    }
+
+    /// Waits until the standing changes, at most this long.
+    pub(super) async fn leadership_changed(&self, at_most: Duration) {
+        let mut standing = self.standing.clone();
+        standing.mark_unchanged();
+        let _ = tokio::time::timeout(at_most, standing.changed()).await;
+    }
+
+    /// Hands messages to a member, also if that is this node. False if they could not even be queued.
+    pub(super) fn send_to_member(&self, node: NodeId, messages: Vec<ToMember>) -> bool {
+        if node == self.node {
+            return self.worker.take(messages);
+        }
+        pack(&messages).into_iter().all(|frame| self.mesh.send(node, Service::Work, frame).is_ok())
+    }
+
+    /// Hands messages to the leader, also if that is this node. False if they could not even be queued.
+    pub(super) fn send_to_leader(&self, leader: NodeId, messages: Vec<ToLeader>) -> bool {
+        if leader == self.node {
+            return self.desk_inputs.try_send(DeskInput::Reports { from: self.node, messages }).is_ok();
+        }
+        pack(&messages).into_iter().all(|frame| self.mesh.send(leader, Service::Work, frame).is_ok())
+    }
+}
+
+/// What nodes call themselves, as far as this node has heard.
+#[derive(Debug, Default)]
+pub(super) struct Names(Mutex<BTreeMap<NodeId, String>>);
+
+impl Names {
+    /// More nodes than any swarm has; a stranger's name is forgotten before this many are kept.
+    const MAX: usize = 8_192;
+
+    pub(super) fn learn(&self, node: NodeId, name: &str) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() < Self::MAX || names.contains_key(&node) {
+            names.insert(node, name.to_owned());
+        }
+    }
+
+    /// The node's name, or its id.
+    pub(super) fn of(&self, node: NodeId) -> String {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.get(&node).cloned().unwrap_or_else(|| node.to_string())
+    }
+}
