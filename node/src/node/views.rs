@@ -1,0 +1,314 @@
+//! What requests are answered with: the ledger's rows, the desk's leases and this node's standing put together for people.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::Core;
+use super::leader_requests::{read, unreadable};
+use crate::api::{
+    ApiError, AttemptView, LeaderView, NodeView, OutputChunk, Request, Response, StatusView, TaskFilter, TaskResult, TaskSummary,
+    TaskView,
+};
+use crate::sandbox::OutputStream;
+use crate::task::{AttemptNumber, NodeId, Program, TaskId, TaskRecord, TaskSpec, Usage};
+
+/// The most bytes of output in one answer.
+const MAX_CHUNK: usize = 256 << 10;
+/// The most tasks in one answer.
+const MAX_TASKS: usize = 1_000;
+/// The most characters of a command line in a list.
+const MAX_COMMAND: usize = 200;
+
+pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
+    let standing = core.standing.borrow().clone();
+    let raft = core.journal.status().borrow().clone();
+    let now = core.clock.now();
+    let acting = core.gate.acting();
+    let running = core.desk.read(|leading| leading.board.leased()).unwrap_or(0) as u64;
+    let counts = read(core, |core| core.ledger.counts().map_err(unreadable)).await?;
+    let waiting = |state: &str| counts.iter().filter(|row| row.state == state).map(|row| row.count).sum::<u64>();
+    let tasks = vec![
+        ("queued".to_owned(), waiting("queued").saturating_sub(running)),
+        ("running".to_owned(), running),
+        ("delayed".to_owned(), waiting("delayed")),
+        ("succeeded".to_owned(), waiting("succeeded")),
+        ("dead".to_owned(), waiting("dead")),
+        ("cancelled".to_owned(), waiting("cancelled")),
+    ];
+    let leader = standing.leader.map(|(node, _)| LeaderView {
+        node,
+        name: core.name_of(node),
+        why: standing.why.clone(),
+        tenure: now.saturating_sub(standing.since),
+    });
+    let mut warnings = Vec::new();
+    if standing.swarm.is_none() {
+        warnings.push(format!("no swarm yet: {}", who_is_here(core)));
+    } else if leader.is_none() {
+        warnings.push(format!("no leader: {}", who_is_here(core)));
+    } else if standing.is_leader() && acting.is_none() {
+        warnings.push("this node leads but has lost touch with the majority of the voters: nothing is accepted".to_owned());
+    }
+    let missing: Vec<String> =
+        raft.voters.iter().filter(|voter| **voter != core.node && !core.is_connected(**voter)).map(|voter| core.name_of(*voter)).collect();
+    if !missing.is_empty() {
+        warnings.push(format!("not in reach of this node: {}", missing.join(", ")));
+    }
+    if acting.is_some() {
+        warnings.extend(unserved(core, &counts));
+    }
+    Ok(StatusView {
+        swarm: standing.swarm,
+        node: core.node,
+        name: core.config.name.clone(),
+        role: standing.role.to_owned(),
+        leader,
+        term: standing.term,
+        voters: raft.voters,
+        age: if acting.is_some() { Duration::ZERO } else { now.saturating_sub(core.journal.last_heard().unwrap_or_default()) },
+        tasks,
+        journal_index: raft.applied,
+        journal_bytes_written: core.journal.bytes_written(),
+        warnings,
+    })
+}
+
+/// Groups with waiting tasks that no live member serves.
+fn unserved(core: &Core, counts: &[crate::journal::CountRow]) -> Vec<String> {
+    let served = core.desk.read(|leading| leading.liveness.groups_served()).unwrap_or_default();
+    let waits = |row: &&crate::journal::CountRow| row.count > 0 && (row.state == "queued" || row.state == "delayed");
+    counts
+        .iter()
+        .filter(waits)
+        .filter(|row| !served.contains(&row.group))
+        .map(|row| format!("{} tasks wait for group {}, which no live node serves", row.count, row.group))
+        .collect()
+}
+
+/// Whom this node sees, in words.
+pub(super) fn who_is_here(core: &Core) -> String {
+    let peers = core.mesh.peers();
+    let standing = core.standing.borrow();
+    if peers.is_empty() {
+        return "no other node is in reach; if there should be some, check --peer, the secret and the firewall".to_owned();
+    }
+    let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
+    let voters = core.journal.status().borrow().voters.clone();
+    if standing.swarm.is_none() || voters.is_empty() {
+        return format!("in reach: {}", names.join(", "));
+    }
+    let here = voters.iter().filter(|voter| **voter == core.node || peers.iter().any(|peer| peer.node == **voter)).count();
+    format!("{here} of {} voters are in reach, a majority is {}", voters.len(), voters.len() / 2 + 1)
+}
+
+pub(super) fn nodes(core: &Core) -> Result<Vec<NodeView>, ApiError> {
+    let members = core.ledger.members().map_err(unreadable)?;
+    let raft = core.journal.status().borrow().clone();
+    let peers = core.mesh.peers();
+    let now = core.clock.now();
+    let view = core.desk.read(|leading| {
+        members
+            .iter()
+            .map(|member| {
+                let mut view = leading.liveness.view(now, member.node);
+                view.name.clone_from(&member.name);
+                view.rank = member.rank;
+                for (task, lease) in leading.board.leases_of(member.node) {
+                    if let Some(pod) = view.pods.get_mut(usize::from(lease.pod.0)).filter(|_| !lease.ended) {
+                        pod.running.push(task);
+                    }
+                }
+                view
+            })
+            .collect::<Vec<NodeView>>()
+    });
+    let mut view = view.unwrap_or_default();
+    for node in &mut view {
+        node.role = role(core, &raft, node.node).to_owned();
+        node.address = if node.node == core.node {
+            core.mesh.addresses().first().map(ToString::to_string)
+        } else {
+            peers.iter().find(|peer| peer.node == node.node).map(|peer| peer.address.clone())
+        };
+    }
+    Ok(view)
+}
+
+fn role(core: &Core, raft: &crate::journal::RaftStatus, node: NodeId) -> &'static str {
+    if core.known_leader() == Some(node) {
+        "leader"
+    } else if raft.voters.contains(&node) {
+        "voter"
+    } else if raft.learners.contains(&node) {
+        "learner"
+    } else {
+        "worker"
+    }
+}
+
+fn row(core: &Core, task: TaskId) -> Result<(TaskRecord, TaskSpec), ApiError> {
+    let missing = || ApiError::NotFound { what: "task".to_owned(), id: task.to_string() };
+    let record = core.ledger.task(task).map_err(unreadable)?.ok_or_else(missing)?;
+    let spec = core.ledger.spec(task).map_err(unreadable)?.ok_or_else(missing)?;
+    Ok((record, spec))
+}
+
+pub(super) fn task(core: &Core, task: TaskId) -> Result<TaskView, ApiError> {
+    let (record, mut spec) = row(core, task)?;
+    let stdin_len = spec.stdin.len() as u64;
+    spec.stdin = bytes::Bytes::new();
+    let mut attempts: Vec<AttemptView> = record
+        .attempts
+        .iter()
+        .map(|attempt| AttemptView {
+            attempt: attempt.attempt,
+            node: attempt.node,
+            fence: attempt.fence,
+            outcome: Some(attempt.outcome.clone()),
+            ended_at: Some(attempt.ended_at),
+            usage: attempt.usage,
+        })
+        .collect();
+    if let Some(lease) = core.desk.lease(task).filter(|_| !record.state.is_final()) {
+        let (outcome, ended_at, usage) = (None, None, Usage::default());
+        attempts.push(AttemptView { attempt: lease.attempt, node: lease.node, fence: lease.fence, outcome, ended_at, usage });
+    }
+    let TaskRecord { state, submitted_at, ended_at, .. } = record;
+    Ok(TaskView { task, state, spec, stdin_len, submitted_at, ended_at, attempts })
+}
+
+pub(super) fn result(core: &Core, task: TaskId) -> Result<TaskResult, ApiError> {
+    let (record, _) = row(core, task)?;
+    if !record.state.is_final() {
+        return Err(ApiError::NotEnded(task));
+    }
+    let (stdout, stderr) = core.ledger.output(task).map_err(unreadable)?.unwrap_or_default();
+    let last = record.attempts.last();
+    Ok(TaskResult {
+        task,
+        outcome: last.map(|attempt| attempt.outcome.clone()),
+        attempt: last.map_or(AttemptNumber(0), |attempt| attempt.attempt),
+        node: last.map(|attempt| attempt.node),
+        stdout,
+        stderr,
+        usage: last.map(|attempt| attempt.usage).unwrap_or_default(),
+        state: record.state,
+    })
+}
+
+pub(super) fn tasks(core: &Core, filter: &TaskFilter) -> Result<Vec<TaskSummary>, ApiError> {
+    let limit = match filter.limit {
+        0 => 100,
+        some => usize::try_from(some).unwrap_or(MAX_TASKS).min(MAX_TASKS),
+    };
+    if filter.state.as_deref() == Some("running") {
+        return running(core, filter, limit);
+    }
+    let skip_leased = filter.state.as_deref() == Some("queued");
+    let mut found: Vec<TaskSummary> = Vec::new();
+    let mut before = filter.before;
+    loop {
+        let rows = core
+            .ledger
+            .tasks(filter.state.as_deref(), filter.group.as_ref(), before, limit)
+            .map_err(unreadable)?;
+        let last_page = rows.len() < limit;
+        before = rows.last().map(|record| record.task);
+        for record in rows {
+            if skip_leased && core.desk.lease(record.task).is_some() {
+                continue;
+            }
+            found.push(summary(core, record)?);
+        }
+        if last_page || found.len() >= limit {
+            found.truncate(limit);
+            return Ok(found);
+        }
+    }
+}
+
+/// The tasks that are handed out, newest first.
+fn running(core: &Core, filter: &TaskFilter, limit: usize) -> Result<Vec<TaskSummary>, ApiError> {
+    let leased = core.desk.read(|leading| leading.board.leased_tasks().collect::<Vec<TaskId>>()).unwrap_or_default();
+    let mut found = Vec::new();
+    for task in leased.into_iter().rev().filter(|task| filter.before.is_none_or(|before| *task < before)) {
+        let Some(record) = core.ledger.task(task).map_err(unreadable)?.filter(|record| !record.state.is_final()) else { continue };
+        let view = summary(core, record)?;
+        if filter.group.as_ref().is_none_or(|group| *group == view.group) {
+            found.push(view);
+        }
+        if found.len() == limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn summary(core: &Core, record: TaskRecord) -> Result<TaskSummary, ApiError> {
+    let spec = core.ledger.spec(record.task).map_err(unreadable)?;
+    let lease = core.desk.lease(record.task).filter(|_| !record.state.is_final());
+    let last = record.attempts.last();
+    let ended = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
+    Ok(TaskSummary {
+        task: record.task,
+        state: if lease.is_some() { "running".to_owned() } else { record.state.name().to_owned() },
+        group: spec.as_ref().map(|spec| spec.group.clone()).unwrap_or_default(),
+        attempts: ended + u32::from(lease.is_some()),
+        node: lease.map(|lease| lease.node).or(last.map(|attempt| attempt.node)),
+        command: spec.map(|spec| command_line(&spec)).unwrap_or_default(),
+        submitted_at: record.submitted_at,
+        ended_at: record.ended_at,
+        outcome: last.map(|attempt| attempt.outcome.to_string()),
+    })
+}
+
+fn command_line(spec: &TaskSpec) -> String {
+    let whole = match &spec.program {
+        Program::Command(argv) => argv.join(" "),
+        Program::Handler(name) => format!("handler {name}"),
+    };
+    whole.chars().take(MAX_COMMAND).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// What an ended attempt left of an output; `None` while the task waits to be run.
+pub(super) fn kept_output(core: &Core, task: TaskId, stream: OutputStream, from: u64) -> Result<Option<OutputChunk>, ApiError> {
+    let missing = || ApiError::NotFound { what: "task".to_owned(), id: task.to_string() };
+    let record = core.ledger.task(task).map_err(unreadable)?.ok_or_else(missing)?;
+    if !record.state.is_final() {
+        return Ok(None);
+    }
+    let (stdout, stderr) = core.ledger.output(task).map_err(unreadable)?.unwrap_or_default();
+    let kept = match stream {
+        OutputStream::Stdout => stdout,
+        OutputStream::Stderr => stderr,
+    };
+    let from = from.clamp(kept.dropped(), kept.total.max(kept.dropped()));
+    let start = usize::try_from(from - kept.dropped()).unwrap_or(usize::MAX).min(kept.tail.len());
+    let end = kept.tail.len().min(start.saturating_add(MAX_CHUNK));
+    Ok(Some(OutputChunk {
+        from,
+        bytes: kept.tail.slice(start..end),
+        attempt: record.attempts.last().map(|attempt| attempt.attempt),
+        end: end == kept.tail.len(),
+    }))
+}
+
+pub(super) fn nothing_yet(from: u64) -> OutputChunk {
+    OutputChunk { from, bytes: bytes::Bytes::new(), attempt: None, end: false }
+}
+
+/// Answers from this node's own worker.
+pub(super) async fn output_here(core: &Arc<Core>, request: Request) -> Result<Response, ApiError> {
+    match request {
+        Request::Output { task, stream, from, patience } => {
+            let missing = || ApiError::NotFound { what: "running task".to_owned(), id: task.to_string() };
+            core.worker.output(task, stream, from, patience).await.map(Response::Output).ok_or_else(missing)
+        }
+        Request::Drain(node) if node == core.node => {
+            core.worker.drain();
+            Ok(Response::Done)
+        }
+        _ => Err(ApiError::Invalid("a member answers for its own attempts only".to_owned())),
+    }
+}
+
