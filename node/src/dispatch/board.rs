@@ -1,9 +1,17 @@
 //! The board itself: one state, one `step`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::event::{Input, Output};
-use crate::task::{AttemptNumber, Fence, NodeId, PodId, TaskId, UnixMillis};
+use super::choose::{IdlePod, Members};
+use super::delayed::Delayed;
+use super::event::{DelayedTask, Ignored, Input, Next, Output};
+use super::lease::{Lease, Leases, Settled, Stage};
+use super::queue::{Groups, Page, WindowLimits};
+use crate::task::{AttemptNumber, Fence, GroupName, LostWhy, NodeId, PodId, TaskId, Term, UnixMillis};
+
+/// Delayed tasks that may become ready in one step, so that no step takes long.
+const DUE_AT_ONCE: usize = 1_024;
 
 /// The board's bounds and times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +36,8 @@ pub struct BoardConfig {
     pub remembered: usize,
     /// Members.
     pub members: usize,
+    /// Groups with waiting tasks, above which [`Board::has_room_for`] lets no new one in.
+    pub groups: usize,
 }
 
 impl Default for BoardConfig {
@@ -43,6 +53,7 @@ impl Default for BoardConfig {
             unsettled: 65_536,
             remembered: 16_384,
             members: 4_096,
+            groups: 65_536,
         }
     }
 }
@@ -65,49 +76,274 @@ pub struct LeaseView {
 /// The leader's board. See the room's page.
 #[derive(Clone, Debug)]
 pub struct Board {
-    config: BoardConfig,
+    pub(super) config: BoardConfig,
+    pub(super) term: Option<Term>,
+    pub(super) sequence: u64,
+    pub(super) groups: Groups,
+    pub(super) delayed: Delayed,
+    pub(super) leases: Leases,
+    pub(super) settled: Settled,
+    pub(super) members: Members,
+    pub(super) adoption: Option<Adoption>,
+}
+
+/// While a new leader waits for announcements.
+#[derive(Clone, Debug)]
+pub(super) struct Adoption {
+    pub(super) until: Duration,
+    pub(super) awaited: BTreeSet<NodeId>,
+    pub(super) adopted: usize,
 }
 
 impl Board {
     /// A board on which no leadership has opened.
     #[must_use]
     pub fn new(config: BoardConfig) -> Self {
-        Board { config }
+        let limits = WindowLimits { window: config.window, small_window: config.small_window, total: config.total };
+        Board {
+            groups: Groups::new(limits),
+            delayed: Delayed::new(config.delayed),
+            leases: Leases::default(),
+            settled: Settled::new(config.remembered),
+            members: Members::default(),
+            adoption: None,
+            term: None,
+            sequence: 0,
+            config,
+        }
     }
 
     /// Takes what happened and answers what must be done, in order. `now` is the time since any fixed moment and never
     /// goes back.
     #[must_use]
-    pub fn step(&mut self, _now: Duration, _input: Input) -> Vec<Output> {
-        vec![Output::Ignored { why: super::event::Ignored::NotOpened }]
+    pub fn step(&mut self, now: Duration, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        if let Input::Opened { term, last_task_before, expected } = input {
+            self.open(now, term, last_task_before, expected);
+        } else if let Some(term) = self.term {
+            self.take(now, term, input, &mut out);
+        } else {
+            out.push(Output::Ignored { why: Ignored::NotOpened });
+        }
+        self.end_adoption(now, &mut out);
+        self.hand_out(now, &mut out);
+        self.groups.refills(self.settled.count(), &mut out);
+        if self.term.is_some() {
+            self.delayed.refill(&mut out);
+        }
+        out
+    }
+
+    fn take(&mut self, now: Duration, term: Term, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Opened { .. } => {}
+            Input::Ready { group, task, attempt } => self.ready(&group, task, attempt),
+            Input::Window { group, tasks, more } => self.window(&group, tasks, more, out),
+            Input::DelayedWindow { tasks, more } => self.delayed_window(tasks, more, out),
+            Input::Offer(offer) => self.offer(now, term, offer, out),
+            Input::MemberLost { node, why } => self.member_lost(node, why, out),
+            Input::MemberDraining { node } => self.member_draining(node, out),
+            Input::Reported { node, task, attempt, fence, slot_free } => {
+                self.reported(now, term, node, (task, attempt, fence), slot_free, out);
+            }
+            Input::Undelivered { node, task, fence } => self.undelivered(node, task, fence, out),
+            Input::Settled { task, fence, next } => self.settle(task, fence, next, out),
+            Input::Verified { task, fence, next } => self.verified(task, fence, next, out),
+            Input::Cancelled { task } => self.cancelled(task, out),
+            Input::Tick { wall } => self.tick(wall),
+        }
     }
 
     /// Whether a task of this group may be queued: the number of groups with waiting tasks is bounded.
     #[must_use]
-    pub fn has_room_for(&self, _group: &crate::task::GroupName) -> bool {
-        self.config.members > 0
+    pub fn has_room_for(&self, group: &GroupName) -> bool {
+        self.groups.len() < self.config.groups || self.groups.contains(group)
     }
 
     /// The task's hand-out, if it has one.
     #[must_use]
-    pub fn lease(&self, _task: TaskId) -> Option<LeaseView> {
-        None
+    pub fn lease(&self, task: TaskId) -> Option<LeaseView> {
+        self.leases.get(task).map(Lease::view)
     }
 
     /// A node's hand-outs, by task.
-    pub fn leases_of(&self, _node: NodeId) -> impl Iterator<Item = (TaskId, LeaseView)> + '_ {
-        std::iter::empty()
+    pub fn leases_of(&self, node: NodeId) -> impl Iterator<Item = (TaskId, LeaseView)> + '_ {
+        self.leases.of(node).map(|(task, lease)| (task, lease.view()))
     }
 
     /// How many hand-outs there are.
     #[must_use]
     pub fn leased(&self) -> usize {
-        0
+        self.leases.len()
+    }
+
+    /// How many waiting tasks are in memory (the ledger may have more).
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.groups.waiting()
     }
 
     /// When the next of the delayed tasks in memory may be handed out.
     #[must_use]
     pub fn next_delayed(&self) -> Option<UnixMillis> {
-        None
+        self.delayed.next()
+    }
+
+    /// Whether announcements of former leaders' hand-outs are still waited for.
+    #[must_use]
+    pub fn is_adopting(&self) -> bool {
+        self.adoption.is_some()
+    }
+
+    fn open(&mut self, now: Duration, term: Term, last_task_before: TaskId, expected: BTreeSet<NodeId>) {
+        *self = Board::new(self.config.clone());
+        self.term = Some(term);
+        self.groups.withhold(Some(last_task_before));
+        self.adoption = Some(Adoption { until: now.saturating_add(self.config.adoption), awaited: expected, adopted: 0 });
+    }
+
+    fn end_adoption(&mut self, now: Duration, out: &mut Vec<Output>) {
+        if !self.adoption.as_ref().is_some_and(|adoption| adoption.awaited.is_empty() || now >= adoption.until) {
+            return;
+        }
+        if let Some(adoption) = self.adoption.take() {
+            self.groups.withhold(None);
+            let silent = adoption.awaited.into_iter().collect();
+            out.push(Output::AdoptionOver { adopted: adoption.adopted, silent });
+        }
+    }
+
+    fn ready(&mut self, group: &GroupName, task: TaskId, attempt: AttemptNumber) {
+        if let Some(lease) = self.leases.get_mut(task) {
+            if !matches!(lease.stage, Stage::Running | Stage::Unverified) {
+                lease.revived = Some((group.clone(), attempt));
+            }
+            return;
+        }
+        self.settled.forget(task);
+        self.delayed.take(task);
+        self.groups.ready(group, task, attempt);
+    }
+
+    /// Whether the board knows better than a page of the ledger where this task is.
+    fn is_elsewhere(&self, task: TaskId) -> bool {
+        self.leases.get(task).is_some() || self.settled.contains(task)
+    }
+
+    fn window(&mut self, group: &GroupName, tasks: Vec<(TaskId, AttemptNumber)>, more: bool, out: &mut Vec<Output>) {
+        if !self.groups.expects_window(group) {
+            out.push(Output::Ignored { why: Ignored::NotAsked });
+            return;
+        }
+        let last = tasks.last().map(|(task, _)| *task);
+        let mut tasks = tasks;
+        tasks.retain(|(task, _)| !self.is_elsewhere(*task) && self.delayed.attempt_of(*task).is_none());
+        let (settled, remembered) = (self.settled.count(), self.config.remembered as u64);
+        self.groups.window(group, Page { tasks, last, more }, settled, remembered);
+    }
+
+    fn delayed_window(&mut self, tasks: Vec<DelayedTask>, more: bool, out: &mut Vec<Output>) {
+        let last = tasks.last().map(|delayed| (delayed.until, delayed.task));
+        let mut tasks = tasks;
+        tasks.retain(|delayed| !self.is_elsewhere(delayed.task) && self.groups.attempt_of(delayed.task).is_none());
+        if !self.delayed.window(tasks, last, more) {
+            out.push(Output::Ignored { why: Ignored::NotAsked });
+        }
+    }
+
+    fn tick(&mut self, wall: UnixMillis) {
+        for _ in 0..DUE_AT_ONCE {
+            // Beyond this the due ones wait where they are: a group that nobody serves must not fill the memory.
+            if self.groups.waiting() >= self.config.total.saturating_mul(2) {
+                return;
+            }
+            let Some((task, group, attempt)) = self.delayed.pop_due(wall) else { return };
+            self.groups.put_back(&group, task, attempt);
+        }
+    }
+
+    fn member_draining(&mut self, node: NodeId, out: &mut Vec<Output>) {
+        match self.members.get_mut(node) {
+            Some(member) => {
+                member.draining = true;
+                self.members.place(node, &mut self.groups);
+            }
+            None => out.push(Output::Ignored { why: Ignored::UnknownNode }),
+        }
+    }
+
+    fn member_lost(&mut self, node: NodeId, why: LostWhy, out: &mut Vec<Output>) {
+        if let Some(adoption) = &mut self.adoption {
+            adoption.awaited.remove(&node);
+        }
+        self.members.remove(node, &mut self.groups);
+        let held: Vec<TaskId> = self.leases.of(node).map(|(task, _)| task).collect();
+        held.into_iter().for_each(|task| self.lose(task, why, out));
+    }
+
+    /// A hand-out will never be reported on.
+    pub(super) fn lose(&mut self, task: TaskId, why: LostWhy, out: &mut Vec<Output>) {
+        self.free(task);
+        let Some(lease) = self.leases.get(task) else { return };
+        let (attempt, fence, node) = (lease.attempt, lease.fence, lease.node);
+        match lease.stage {
+            Stage::Running | Stage::Unverified => {
+                self.leases.set_stage(task, Stage::Losing);
+                out.push(Output::AttemptLost { task, attempt, fence, node, why });
+            }
+            Stage::Cancelling => self.drop_lease(task, None, Next::Final),
+            Stage::Ending | Stage::Losing => {}
+        }
+    }
+
+    /// Gives back the slot of a hand-out, once.
+    pub(super) fn free(&mut self, task: TaskId) {
+        if let Some(lease) = self.leases.get_mut(task)
+            && std::mem::take(&mut lease.takes_slot)
+        {
+            let (node, pod) = (lease.node, lease.pod);
+            self.members.free_slot(node, pod, &mut self.groups);
+        }
+    }
+
+    /// Ends a lease and puts its task where the ledger has it.
+    pub(super) fn drop_lease(&mut self, task: TaskId, accepted: Option<Fence>, next: Next) {
+        self.free(task);
+        let Some(lease) = self.leases.remove(task) else { return };
+        self.settled.remember(task, accepted);
+        match (next, lease.revived) {
+            (Next::Ready { group, attempt }, _) | (Next::Final, Some((group, attempt))) => self.ready(&group, task, attempt),
+            (Next::Delayed { until, group, attempt }, _) => {
+                self.settled.forget(task);
+                self.delayed.insert(DelayedTask { until, task, group, attempt });
+            }
+            (Next::Final, None) => {}
+        }
+    }
+
+    fn hand_out(&mut self, now: Duration, out: &mut Vec<Output>) {
+        let Some(term) = self.term else { return };
+        while self.leases.unsettled() < self.config.unsettled {
+            let Some((task, IdlePod { node, pod, .. })) = self.groups.next() else { return };
+            let Some((group, attempt)) = self.groups.take(task) else { return };
+            self.sequence += 1;
+            let fence = Fence { term, sequence: self.sequence };
+            let boot = self.members.get(node).map_or(0, |member| member.boot);
+            let lease = Lease {
+                attempt,
+                fence,
+                node,
+                boot,
+                pod,
+                group: Some(group),
+                since: now,
+                stage: Stage::Running,
+                takes_slot: true,
+                revived: None,
+            };
+            self.leases.insert(task, lease);
+            self.members.take_slot(node, pod, &mut self.groups);
+            out.push(Output::Assign { node, pod, task, attempt, fence });
+        }
     }
 }

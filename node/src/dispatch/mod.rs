@@ -6,7 +6,13 @@
 //! is alive (`roster`).
 
 mod board;
+mod choose;
+mod delayed;
 mod event;
+mod lease;
+mod offer;
+mod queue;
+mod report;
 
 pub use board::{Board, BoardConfig, LeaseView};
 pub use event::{DelayedTask, Ignored, Input, Next, Offer, Output, Verdict};
