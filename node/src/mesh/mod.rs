@@ -13,6 +13,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::task::{NodeId, SwarmId};
 
+mod events;
+mod frame;
+mod hello;
+mod inbox;
+mod intake;
+mod link;
+pub mod memory;
+mod table;
+
 /// Which room a message is for. Each has a bounded inbox of its own, so that one room's flood does not delay another's mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -45,6 +54,9 @@ impl Service {
 
 /// The largest message in bytes; a longer frame is refused before anything is allocated for it.
 pub const MAX_MESSAGE: usize = 4 << 20;
+
+/// How long nothing may be heard from a peer before it is held for lost. Peers with nothing to say ping three times as often.
+pub const SILENCE: Duration = Duration::from_secs(15);
 
 /// Why a message could not be handed to the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
