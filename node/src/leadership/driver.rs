@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dunlin_election::codec;
 use dunlin_election::{self as election, Input, Instant, Machine, Output, Outputs, Packet};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -116,7 +115,7 @@ impl Running {
     }
 
     fn take_packet(&mut self, incoming: &Incoming, founding: bool) {
-        match codec::decode(&incoming.bytes) {
+        match Packet::decode(&incoming.bytes) {
             Ok(packet) if packet.is_founding() == founding => {
                 self.step(Input::Packet { from: election::NodeId(incoming.from.0), packet });
             }
@@ -229,7 +228,7 @@ impl Running {
 
     fn send(&self, to: NodeId, packet: &Packet) {
         let service = if packet.is_founding() { Service::Founding } else { Service::Election };
-        if let Err(error) = self.driver.mesh.send(to, service, Bytes::from(codec::encode(packet))) {
+        if let Err(error) = self.driver.mesh.send(to, service, Bytes::from(packet.encode())) {
             tracing::trace!(%error, "an election message was not sent");
         }
     }
@@ -239,7 +238,7 @@ impl Running {
         if packet.is_founding() {
             self.driver.mesh.peers().iter().for_each(|peer| self.send(peer.node, packet));
         } else {
-            self.driver.mesh.broadcast(Service::Election, Bytes::from(codec::encode(packet)));
+            self.driver.mesh.broadcast(Service::Election, Bytes::from(packet.encode()));
         }
     }
 
@@ -288,7 +287,11 @@ impl Running {
 
     fn may_act(&mut self, term: Term) {
         let (node, since) = (self.driver.node, self.driver.clock.now());
+        let view = self.machine.view();
+        let votes = view.votes.values().filter(|to| to.0 == node.0).count().max(1);
+        let why = format!("rank {}, {votes} of {} votes", view.rank.0, view.voters.len());
         self.change(|standing| {
+            standing.why = why;
             standing.acting = Some(term);
             standing.leader = Some((node, term));
             standing.since = since;
@@ -384,10 +387,10 @@ impl Running {
 
     /// Tells the gate and the other rooms how things stand after a step.
     fn publish(&mut self) {
-        let mandate = self.machine.may_act(self.now());
+        let term = self.machine.may_act(self.now());
+        let mandate = term.zip(self.machine.acting_until());
         self.driver.gate.set(mandate.map(|(term, until)| (Term(term.0), Duration::from_nanos(until.as_nanos()))));
-        let view = self.machine.view();
-        let (role, term) = (view.role.name(), Term(view.raft_term.0));
+        let (role, term) = (self.machine.role_name(), Term(self.machine.raft_term().0));
         self.driver.standing.send_if_modified(|standing| {
             let changed = (standing.role, standing.term) != (role, term);
             (standing.role, standing.term) = (role, term);

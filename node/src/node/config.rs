@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use crate::journal::MemberRole;
 use crate::sandbox::ResolvedLimits;
 use crate::task::{GroupName, Pod};
 
@@ -116,6 +117,12 @@ impl NodeConfig {
             pods: vec![standard_pod()],
             task_defaults: ResolvedLimits::default(),
         }
+    }
+
+    /// What this node may be in the journal's membership.
+    #[must_use]
+    pub(super) fn role(&self) -> MemberRole {
+        if self.may_vote { MemberRole::Voter } else { MemberRole::Worker }
     }
 
     /// Checks every number against its limit.

@@ -34,6 +34,8 @@ pub(super) struct Core {
     pub(super) desk: DeskState,
     pub(super) desk_inputs: mpsc::Sender<DeskInput>,
     pub(super) names: Names,
+    /// Holds the data folder for this process.
+    pub(super) lock: std::fs::File,
     /// Why the node had to stop, once it had to.
     pub(super) failure: watch::Sender<Option<String>>,
 }

@@ -1,5 +1,112 @@
 //! Puts the rooms together; the only place that knows all of them.
+//!
+//! [`Node::start`] opens the folder, the mesh, the journal and the worker, and starts one loop for each way through the
+//! house. What enters after that are requests ([`Api`]); what leaves is their answers and the narration.
 
 mod config;
+mod core;
+mod desk;
+mod leader_requests;
+mod member;
+mod requests;
+mod start;
+mod views;
 
 pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, Secret, standard_pod};
+pub use start::{NodeBuilder, StartError};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::{broadcast, watch};
+
+use self::core::Core;
+use crate::api::{Api, ApiError, Request, Response};
+use crate::leadership::{Narration, Standing};
+use crate::task::NodeId;
+
+/// A running member of a swarm. Dropping it stops it at once; [`Node::drain`] and [`Node::stop`] are kinder.
+pub struct Node {
+    core: Arc<Core>,
+    tasks: tokio::task::JoinSet<()>,
+    election: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Node {
+    /// What a node needs, to be completed with handlers and started.
+    #[must_use]
+    pub fn builder(config: NodeConfig) -> NodeBuilder {
+        NodeBuilder::new(config)
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.core.node
+    }
+
+    /// Where other nodes reach it.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.core.mesh.addresses()
+    }
+
+    /// Answers requests on this node; cheap to clone, and valid as long as the node runs.
+    #[must_use]
+    pub fn api(&self) -> crate::api::SharedApi {
+        Arc::new(NodeApi(Arc::clone(&self.core)))
+    }
+
+    /// What happens on this node, in words, from now on.
+    #[must_use]
+    pub fn narration(&self) -> broadcast::Receiver<Narration> {
+        self.core.narrator.listen()
+    }
+
+    /// Where this node stands in the election, whenever that changes.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.core.standing.clone()
+    }
+
+    /// Waits until the node can't go on, and says why. It must then be dropped; starting it again is safe.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.core.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Takes nothing new and waits until everything that runs here has ended and been reported.
+    pub async fn drain(&self) {
+        const LOOK: Duration = Duration::from_millis(50);
+        self.core.worker.drain();
+        while !self.core.worker.state().held.is_empty() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Ends what runs here and closes the journal. What was acknowledged is on disk.
+    pub async fn stop(mut self) {
+        self.core.worker.stop().await;
+        self.tasks.shutdown().await;
+        self.core.journal.stop().await;
+        self.core.mesh.close().await;
+        if let Some(thread) = self.election.take() {
+            // Its sources have closed with the mesh.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+struct NodeApi(Arc<Core>);
+
+impl Api for NodeApi {
+    fn handle(&self, request: Request) -> BoxFuture<'static, Result<Response, ApiError>> {
+        let core = Arc::clone(&self.0);
+        Box::pin(async move { requests::answer(&core, request).await })
+    }
+}

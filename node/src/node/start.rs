@@ -1,0 +1,298 @@
+//! Opens a node: the folder, its files, the mesh, the journal, the worker; then every loop is started.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dunlin_election::{self as election, History, Machine, Settings, Start};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::core::{Core, Names};
+use super::desk::{self, DeskInput, DeskState};
+use super::{Belonging, ConfigError, Node, NodeConfig, member, requests};
+use crate::admission;
+use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::journal::{JournalConfig, JournalError, RaftJournal};
+use crate::leadership::{Belongs, Driver, Gate, Keep, KeepError, Narrator, Sources, Standing};
+use crate::mesh::{self, MeshConfig, MeshError, PeerEvent};
+use crate::task::NodeId;
+use crate::worker::{Handlers, Worker, WorkerConfig, WorkerError};
+
+/// Peer events that may wait for the election's thread.
+const PEER_QUEUE: usize = 1_024;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A rule of the configuration is broken.
+    #[error("the configuration is not valid")]
+    Config(#[from] ConfigError),
+    /// The data folder can't be used.
+    #[error("the data folder {} can't be used", .path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// The operating system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error("the data folder {} is in use by another process; stop that one, or give this node another --data", .0.display())]
+    InUse(PathBuf),
+    /// A file of the election can't be used.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// The mesh did not open.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+    /// The journal did not open.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The worker did not start.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// The operating system gave no random bytes or no thread.
+    #[error("the operating system refused {what}: {detail}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Its words.
+        detail: String,
+    },
+}
+
+/// A node that has not been started.
+pub struct NodeBuilder {
+    config: NodeConfig,
+    handlers: Handlers,
+}
+
+impl NodeBuilder {
+    pub(super) fn new(config: NodeConfig) -> Self {
+        NodeBuilder { config, handlers: Handlers::default() }
+    }
+
+    /// The handlers that tasks may name.
+    #[must_use]
+    pub fn handlers(mut self, handlers: Handlers) -> Self {
+        self.handlers = handlers;
+        self
+    }
+
+    /// Starts the node on this tokio runtime. It is ready for requests when this returns; they wait for a leader.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(self) -> Result<Node, StartError> {
+        let NodeBuilder { config, handlers } = self;
+        config.validate()?;
+        let lock = open_folder(&config.data)?;
+        let keep = Keep::new(&config.data);
+        let (boot, belongs) = (keep.count_boot()?, keep.belongs()?);
+        let clock: SharedClock = Arc::new(SystemClock);
+        let (failure, _) = watch::channel(None::<String>);
+
+        let (mesh, inboxes) = mesh::start(mesh_config(&config, boot)).await?;
+        if let Some(belongs) = &belongs {
+            mesh.enter(belongs.swarm);
+        }
+        let journal_config = JournalConfig::new(&config.data, || SystemClock.wall());
+        let journal = Arc::new(RaftJournal::open(journal_config, mesh.clone(), inboxes.raft).await?);
+        let ledger = journal.ledger();
+
+        let node = mesh.local();
+        let (worker, reports) = Worker::start(worker_config(&config, node), handlers).await?;
+        let gate = Gate::new(clock.clone());
+        let narrator = Narrator::new(clock.clone());
+        let first_standing = Standing { role: "founding", swarm: belongs.as_ref().map(|known| known.swarm), ..Standing::default() };
+        let (standing, standing_seen) = watch::channel(first_standing);
+        let (desk_inputs, desk_queue) = mpsc::channel(desk::QUEUE);
+        let core = Arc::new(Core {
+            node,
+            boot,
+            clock: clock.clone(),
+            admission: admission::Limits::default(),
+            mesh: mesh.clone(),
+            journal: journal.clone(),
+            ledger: ledger.clone(),
+            worker,
+            gate: gate.clone(),
+            narrator: narrator.clone(),
+            standing: standing_seen,
+            desk: DeskState::default(),
+            desk_inputs,
+            names: Names::default(),
+            failure,
+            config,
+            lock,
+        });
+        core.names.learn(node, &core.config.name);
+
+        let driver = Driver {
+            node,
+            clock,
+            mesh,
+            journal: journal.clone(),
+            ledger,
+            keep: keep.clone(),
+            gate,
+            narrator,
+            standing,
+            names: naming(&core),
+            fail: failing(&core),
+        };
+        let (machine, first) = machine(&core, &keep, belongs, &journal)?;
+        let (peers, peers_for_election) = mpsc::channel(PEER_QUEUE);
+        let sources = Sources { election: inboxes.election, founding: inboxes.founding, peers: peers_for_election };
+        let election = election_thread(driver, machine, first, sources)?;
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(pass_on_peers(core.clone(), inboxes.peers, peers));
+        tasks.spawn(desk::run(core.clone(), desk_queue));
+        tasks.spawn(member::report(core.clone(), reports));
+        tasks.spawn(member::take_heartbeats(core.clone(), inboxes.roster));
+        tasks.spawn(member::take_work(core.clone(), inboxes.work));
+        tasks.spawn(requests::serve(core.clone(), inboxes.api));
+        tasks.spawn(watch_journal(core.clone(), journal));
+        Ok(Node { core, tasks, election: Some(election) })
+    }
+}
+
+/// Makes the folder if it is missing, private to its owner, and takes it for this process.
+fn open_folder(path: &Path) -> Result<File, StartError> {
+    let failed = |source| StartError::Folder { path: path.to_owned(), source };
+    if !path.exists() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    }
+    let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;
+    lock.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::InUse(path.to_owned())),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+fn mesh_config(config: &NodeConfig, boot: u64) -> MeshConfig {
+    MeshConfig {
+        listen: config.listen.clone(),
+        peers: config.peers.clone(),
+        mdns: config.mdns,
+        name: config.name.clone(),
+        boot,
+        ..MeshConfig::new(&config.data, config.secret.reveal())
+    }
+}
+
+fn worker_config(config: &NodeConfig, node: NodeId) -> WorkerConfig {
+    WorkerConfig {
+        node,
+        pods: config.pods.clone(),
+        defaults: config.task_defaults.clone(),
+        scratch_root: config.data.join("scratch"),
+    }
+}
+
+fn naming(core: &Arc<Core>) -> Arc<dyn Fn(NodeId) -> String + Send + Sync> {
+    let core = Arc::downgrade(core);
+    Arc::new(move |node| core.upgrade().map_or_else(|| node.to_string(), |core| core.name_of(node)))
+}
+
+fn failing(core: &Arc<Core>) -> Arc<dyn Fn(&dyn std::error::Error) + Send + Sync> {
+    let core = Arc::downgrade(core);
+    Arc::new(move |error| {
+        if let Some(core) = core.upgrade() {
+            let causes: Vec<String> = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
+            core.fail(&format!("{error}{}{}", if causes.is_empty() { "" } else { ": " }, causes.join(": ")));
+        }
+    })
+}
+
+/// The election's machine with what this node finds on its disk.
+fn machine(
+    core: &Core,
+    keep: &Keep,
+    belongs: Option<Belongs>,
+    journal: &RaftJournal,
+) -> Result<(Machine, election::Outputs), StartError> {
+    let id = |node: &NodeId| election::NodeId(node.0);
+    let expect = match core.config.belonging {
+        Belonging::Expect(count) => u8::try_from(count.get()).unwrap_or(u8::MAX),
+        Belonging::Join => 1,
+    };
+    let settings = Settings { expect, ..Settings::default() };
+    let config = settings.validate().map_err(|error| StartError::System { what: "the election's settings", detail: error.to_string() })?;
+    let raft = crate::journal::Journal::status(journal).borrow().clone();
+    let pledge = |members: Vec<(NodeId, u32)>| {
+        election::Pledge(members.iter().map(|(node, rank)| (id(node), election::Rank(*rank))).collect())
+    };
+    let history = match (belongs, core.config.belonging) {
+        (Some(belongs), _) => {
+            let charter = belongs.founders.map(|founders| election::Charter::new(pledge(founders)));
+            let known: std::collections::BTreeSet<_> = raft.voters.iter().map(id).collect();
+            let voters = match &charter {
+                Some(charter) if known.is_empty() => charter.voters().clone(),
+                _ => known,
+            };
+            History::Founded {
+                swarm: election::SwarmId(belongs.swarm.0),
+                charter,
+                voters,
+                position: election::Position { term: election::Term(raft.last.term.0), index: raft.last.index },
+                raft_term: election::Term(raft.term.0),
+                raft_leads: raft.is_leader.then_some(election::Term(raft.term.0)),
+                has_voted: raft.term.0 > 0,
+            }
+        }
+        (None, Belonging::Join) => History::Joining,
+        (None, Belonging::Expect(_)) => History::Unfounded { pledge: keep.pledge()?.map(pledge) },
+    };
+    let mut seed = [0_u8; 8];
+    getrandom::fill(&mut seed).map_err(|error| StartError::System { what: "random bytes", detail: error.to_string() })?;
+    let start = Start {
+        me: id(&core.node),
+        rank: election::Rank(core.config.rank),
+        boot: core.boot,
+        seed: u64::from_le_bytes(seed),
+        history,
+    };
+    let now = election::Instant::from_nanos(u64::try_from(core.clock.now().as_nanos()).unwrap_or(u64::MAX));
+    Ok(Machine::new(config, start, now))
+}
+
+/// Beats must not wait for anything that this process does, so the election has a thread and a runtime of its own.
+fn election_thread(
+    driver: Driver,
+    machine: Machine,
+    first: election::Outputs,
+    sources: Sources,
+) -> Result<std::thread::JoinHandle<()>, StartError> {
+    let failed = |error: std::io::Error| StartError::System { what: "a thread for the election", detail: error.to_string() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let run = move || runtime.block_on(driver.run(machine, first, sources));
+    std::thread::Builder::new().name("election".to_owned()).spawn(run).map_err(failed)
+}
+
+/// Tells the election and the desk who came and went, and learns names.
+async fn pass_on_peers(core: Arc<Core>, mut events: mpsc::Receiver<PeerEvent>, election: mpsc::Sender<PeerEvent>) {
+    while let Some(event) = events.recv().await {
+        match &event {
+            PeerEvent::Up(peer) => core.names.learn(peer.node, &peer.name),
+            PeerEvent::Down { node, gone } => {
+                let _ = core.desk_inputs.send(DeskInput::PeerDown { node: *node, gone: *gone }).await;
+            }
+            PeerEvent::Refused { .. } => {}
+        }
+        if election.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A journal that has stopped stops the node: it could not keep a promise any more.
+async fn watch_journal(core: Arc<Core>, journal: Arc<RaftJournal>) {
+    let why = journal.stopped().await;
+    core.fail(&format!("the journal has stopped: {why}"));
+}
