@@ -27,7 +27,7 @@ macro_rules! cases {
     ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name)),*] };
 }
 
-pub const ALL: &[Case] = cases![
+pub(crate) const ALL: &[Case] = cases![
     exit_codes_and_outputs_come_back,
     signals_are_told_apart_from_exit_codes,
     empty_commands_missing_programs_and_forbidden_ones_are_told_apart,
@@ -52,7 +52,7 @@ pub const ALL: &[Case] = cases![
     a_binary_that_is_no_zygote_is_refused,
 ];
 
-pub fn handlers() -> Handlers {
+pub(crate) fn handlers() -> Handlers {
     let name = |name: &str| name.parse::<HandlerName>().unwrap();
     Handlers::new()
         .with(name("reverse"), |input| Ok(input.bytes.iter().rev().copied().collect()))

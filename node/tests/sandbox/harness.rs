@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const CASE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A test: its name and what it does.
-pub type Case = (&'static str, fn());
+pub(crate) type Case = (&'static str, fn());
 
 struct Asked {
     list: bool,
@@ -37,7 +37,7 @@ fn asked() -> Asked {
 }
 
 /// Runs the cases that the command line asks for and ends the process.
-pub fn run(cases: &[Case]) -> ! {
+pub(crate) fn run(cases: &[Case]) -> ! {
     let asked = asked();
     let matches = |name: &str, filter: &String| if asked.exact { name == filter } else { name.contains(filter) };
     let wanted = |name: &str| {
