@@ -1,0 +1,213 @@
+//! One launch from the node's side: its directory, its pipes, its supervisor, its report.
+//!
+//! In come a launch, its input and a cancellation; out comes a report. Reading and writing never wait for one another,
+//! so no program can stall the node by not reading, not writing or writing for ever.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::pipe::PipeFlags;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Sender;
+use tokio::net::unix::{ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use super::capture::Capture;
+use super::host::Shared;
+use super::spec::{Launch, Output, OutputStream, Report};
+use super::supervisor;
+use super::wire::{self, CANCEL, Ended, Lines};
+use crate::task::{Captured, LostWhy, Outcome, Usage};
+
+/// After the tree is dead its pipes can only be open if somebody outside of it was given them; nobody waits for that.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
+/// A launch without a wall limit may take as long as it likes.
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// Everything about one run.
+pub(super) struct Attempt {
+    pub(super) shared: Arc<Shared>,
+    pub(super) launch: Launch,
+    pub(super) stdin: Bytes,
+    pub(super) cancel: watch::Receiver<bool>,
+    /// Closed when nobody waits for the report any more.
+    pub(super) dropped: oneshot::Receiver<()>,
+    pub(super) live: Option<mpsc::Sender<Output>>,
+}
+
+/// The node's ends.
+struct Ends {
+    control: UnixStream,
+    feed: Feed,
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Report {
+    pub(super) fn without_outputs(outcome: Outcome) -> Report {
+        let nothing = Captured::default();
+        Report { outcome, stdout: nothing.clone(), stderr: nothing, usage: Usage::default() }
+    }
+}
+
+fn fault(step: &str) -> impl FnOnce(io::Error) -> Outcome + '_ {
+    move |error| Outcome::SetupFailed { step: step.to_owned(), error: error.to_string() }
+}
+
+impl Attempt {
+    pub(super) async fn run(self) -> Report {
+        if *self.cancel.borrow() {
+            return Report::without_outputs(Outcome::Cancelled);
+        }
+        let shared = Arc::clone(&self.shared);
+        let scratch = match shared.scratch.make(&self.launch.scratch).map_err(fault("make the scratch directory")) {
+            Ok(scratch) => scratch,
+            Err(outcome) => return Report::without_outputs(outcome),
+        };
+        let report = self.run_in_scratch().await.unwrap_or_else(Report::without_outputs);
+        if !shared.scratch.remove_empty(&scratch) {
+            let removed = tokio::task::spawn_blocking(move || shared.scratch.remove(&scratch)).await;
+            match removed {
+                Ok(Err(error)) => tracing::warn!(%error, "a scratch directory could not be removed"),
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
+        report
+    }
+
+    async fn run_in_scratch(mut self) -> Result<Report, Outcome> {
+        let (mut ends, lines) = self.open().map_err(fault("open its pipes"))?;
+        let launch = wire::frame(&self.launch).map_err(fault("describe the launch"))?;
+        self.shared.launch(&lines).await.map_err(fault("start a supervisor"))?;
+        drop(lines); // Otherwise the pipes would never end.
+
+        let ended = self.until_ended(&mut ends, &launch).await;
+        let lost = || Ended { outcome: Outcome::Lost(LostWhy::SupervisorDied), usage: Usage::default() };
+        let Ended { outcome, usage } = ended.unwrap_or_else(lost);
+        Ok(Report { outcome, stdout: ends.stdout.finish(), stderr: ends.stderr.finish(), usage })
+    }
+
+    /// Feeds, reads and listens until the supervisor has reported and the outputs have ended.
+    async fn until_ended(&mut self, ends: &mut Ends, launch: &[u8]) -> Option<Ended> {
+        let wait_for = self.longest();
+        let (mut from, mut to) = ends.control.split();
+        let control = timeout(wait_for, self.converse(&mut from, &mut to, launch));
+        let pumps = async { tokio::join!(ends.feed.pump(), ends.stdout.pump(), ends.stderr.pump()) };
+        tokio::pin!(control, pumps);
+        let mut drained = false;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = &mut control => break ended.ok().flatten(),
+                _ = &mut pumps, if !drained => drained = true,
+            }
+        };
+        if !drained {
+            let _ = timeout(DRAIN_PATIENCE, &mut pumps).await;
+        }
+        ended
+    }
+
+    /// Tells the supervisor what to launch and, if it comes to that, to end it; `None` if it ends without a report.
+    async fn converse(&mut self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, launch: &[u8]) -> Option<Ended> {
+        let reading = read_ended(from);
+        let telling = async {
+            // A supervisor that is gone can't be told; its end is seen by the reader.
+            let _ = to.write_all(launch).await;
+            let cancelled = async {
+                if self.cancel.wait_for(|cancelled| *cancelled).await.is_err() {
+                    std::future::pending::<()>().await; // Whoever could cancel is gone.
+                }
+            };
+            tokio::select! {
+                () = cancelled => {}
+                _ = &mut self.dropped => {}
+            }
+            let _ = to.write_all(&[CANCEL]).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            ended = reading => ended.ok(),
+            () = telling => None,
+        }
+    }
+
+    /// Beyond this a supervisor is stuck; closing its socket makes it kill its tree.
+    fn longest(&self) -> Duration {
+        let limits = &self.launch.limits;
+        limits.wall.map_or(FOR_EVER, |wall| wall.saturating_add(supervisor::patience(limits.grace)).min(FOR_EVER))
+    }
+
+    fn open(&mut self) -> io::Result<(Ends, Lines)> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let (feed, stdin) = Feed::open(std::mem::take(&mut self.stdin), &self.shared)?;
+        let (stdout_read, stdout) = pipe()?;
+        let (stderr_read, stderr) = pipe()?;
+        nonblocking(&stdout_read)?;
+        nonblocking(&stderr_read)?;
+        let limits = &self.launch.limits;
+        let ends = Ends {
+            control: UnixStream::from_std(ours)?,
+            feed,
+            stdout: Capture::new(stdout_read, OutputStream::Stdout, limits.stdout, self.live.clone())?,
+            stderr: Capture::new(stderr_read, OutputStream::Stderr, limits.stderr, self.live.clone())?,
+        };
+        Ok((ends, Lines { control: theirs.into(), stdin, stdout, stderr }))
+    }
+}
+
+async fn read_ended(from: &mut ReadHalf<'_>) -> io::Result<Ended> {
+    let mut head = [0; 4];
+    from.read_exact(&mut head).await?;
+    let mut body = vec![0; wire::announced(head)?];
+    from.read_exact(&mut body).await?;
+    wire::parse(&body)
+}
+
+/// What is still to be written to a task's standard input.
+struct Feed {
+    rest: Bytes,
+    pipe: Option<Sender>,
+}
+
+impl Feed {
+    /// What fits into the pipe is in it before the task starts; most inputs never need more.
+    fn open(mut rest: Bytes, shared: &Shared) -> io::Result<(Feed, OwnedFd)> {
+        if rest.is_empty() {
+            return Ok((Feed { rest, pipe: None }, shared.nothing.as_fd().try_clone_to_owned()?));
+        }
+        let (read, write) = pipe()?;
+        nonblocking(&write)?;
+        let written = rustix::io::write(&write, &rest).or_else(|error| match error {
+            rustix::io::Errno::AGAIN => Ok(0),
+            error => Err(error),
+        })?;
+        drop(rest.split_to(written));
+        let pipe = if rest.is_empty() { None } else { Some(Sender::from_owned_fd_unchecked(write)?) };
+        Ok((Feed { rest, pipe }, read))
+    }
+
+    /// Writes the rest as the task takes it, then closes. A task that does not want it is no fault.
+    async fn pump(&mut self) {
+        if let Some(mut pipe) = self.pipe.take() {
+            let _ = pipe.write_all_buf(&mut self.rest).await;
+        }
+        self.rest = Bytes::new();
+    }
+}
+
+fn pipe() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+}
+
+fn nonblocking(fd: &OwnedFd) -> rustix::io::Result<()> {
+    rustix::io::ioctl_fionbio(fd, true)
+}

@@ -1,0 +1,232 @@
+//! Makes and removes the directories in which tasks work.
+//!
+//! What a task leaves is hostile: links to elsewhere, directories nobody may read, trees deeper than any path may be.
+//! So every step goes through the descriptor of a directory that is known, never follows a link, and a deep tree is
+//! taken apart at its top, in constant depth.
+
+use std::ffi::{CStr, CString, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
+use rustix::io::Errno;
+
+/// Only the owner.
+const PRIVATE: Mode = Mode::RWXU;
+/// Rounds over one directory before it is given up: something keeps writing into it.
+const MAX_ROUNDS: usize = 1 << 20;
+
+/// The directory that holds every task's scratch directory, and nothing else.
+#[derive(Debug)]
+pub(super) struct ScratchRoot {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl ScratchRoot {
+    /// Makes it if it is missing and empties it: what is there belonged to a node that is gone.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::fs::fchmod(&fd, PRIVATE)?;
+        for left in names(&fd)? {
+            remove(&fd, &left)?;
+        }
+        Ok(ScratchRoot { path: std::fs::canonicalize(path)?, fd })
+    }
+
+    /// Makes the directory `path`, which must stand right in this one, with its own `tmp`.
+    pub(super) fn make(&self, path: &Path) -> io::Result<CString> {
+        let name = path.file_name().filter(|_| self.holds(path)).ok_or_else(|| {
+            let root = self.path.display();
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{} does not stand right in {root}", path.display()))
+        })?;
+        let name = CString::new(name.as_bytes())?;
+        rustix::fs::mkdirat(&self.fd, &name, PRIVATE)?;
+        let tmp = [name.as_bytes(), b"/tmp"].concat();
+        rustix::fs::mkdirat(&self.fd, &OsString::from_vec(tmp), PRIVATE)?;
+        Ok(name)
+    }
+
+    fn holds(&self, path: &Path) -> bool {
+        let parent = path.parent();
+        parent == Some(&self.path) || parent.and_then(|parent| parent.canonicalize().ok()).as_ref() == Some(&self.path)
+    }
+
+    /// Removes the directory `name` if the task left nothing in it, at the cost of two calls.
+    pub(super) fn remove_empty(&self, name: &CStr) -> bool {
+        let tmp = [name.to_bytes(), b"/tmp"].concat();
+        let _ = rustix::fs::unlinkat(&self.fd, &OsString::from_vec(tmp), AtFlags::REMOVEDIR);
+        matches!(rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR), Ok(()) | Err(Errno::NOENT))
+    }
+
+    /// Removes the directory `name` with everything in it. May take long.
+    pub(super) fn remove(&self, name: &CStr) -> io::Result<()> {
+        remove(&self.fd, name)
+    }
+}
+
+/// Removes `name` in `parent`, whatever it is.
+fn remove(parent: &OwnedFd, name: &CStr) -> io::Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let top = open_directory(parent, name)?;
+    let mut moved = 0;
+    for _ in 0..MAX_ROUNDS {
+        let entries = names(&top)?;
+        if entries.is_empty() {
+            match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY) => continue,
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for entry in entries {
+            remove_entry(&top, &entry, &mut moved)?;
+        }
+    }
+    Err(io::Error::other("something keeps writing into it"))
+}
+
+/// Removes one entry of `top`. A directory's own directories are moved up into `top` for a later round, so that depth
+/// never grows.
+fn remove_entry(top: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
+    match rustix::fs::unlinkat(top, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let directory = open_directory(top, name)?;
+    for inner in names(&directory)? {
+        match rustix::fs::unlinkat(&directory, &inner, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::ISDIR | Errno::PERM) => lift(&directory, &inner, top, moved)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match rustix::fs::unlinkat(top, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Moves the directory `name` from `from` up into `top`, under a name that is free there.
+fn lift(from: &OwnedFd, name: &CStr, top: &OwnedFd, moved: &mut u64) -> io::Result<()> {
+    if rustix::fs::unlinkat(from, name, AtFlags::REMOVEDIR).is_ok() {
+        return Ok(());
+    }
+    drop(open_directory(from, name)?); // Moving a directory needs the right to write into it.
+    loop {
+        *moved += 1;
+        let free = CString::new(format!(".dunlin-removed-{moved}"))?;
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(from, name, top, &free, flags) {
+            Err(Errno::EXIST) => {}
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Opens the directory `name` in `parent`, never through a link; one that its owner may not read is made readable.
+fn open_directory(parent: &OwnedFd, name: &CStr) -> io::Result<OwnedFd> {
+    let common = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let path = rustix::fs::openat(parent, name, common | OFlags::PATH, Mode::empty())?;
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&path)?.st_mode);
+    if !mode.contains(PRIVATE) {
+        // Through the descriptor, so that what was looked at is what is changed.
+        rustix::fs::chmodat(CWD, format!("/proc/self/fd/{}", path.as_raw_fd()), PRIVATE, AtFlags::empty())?;
+    }
+    Ok(rustix::fs::openat(&path, c".", OFlags::RDONLY | common, Mode::empty())?)
+}
+
+fn names(directory: &OwnedFd) -> io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let name = entry?.file_name().to_owned();
+        if name.as_bytes() != b"." && name.as_bytes() != b".." {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, ScratchRoot) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = ScratchRoot::open(&folder.path().join("scratch")).unwrap();
+        (folder, root)
+    }
+
+    #[test]
+    fn directories_are_private_and_stand_right_in_the_root() {
+        let (folder, root) = root();
+        let path = folder.path().join("scratch/1-1");
+        let name = root.make(&path).unwrap();
+        assert_eq!(std::fs::metadata(path.join("tmp")).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(root.make(&path).is_err(), "a name is used once");
+        assert!(root.make(folder.path()).is_err());
+        assert!(root.make(&folder.path().join("scratch/a/b")).is_err());
+        assert!(root.make(&folder.path().join("scratch/..")).is_err());
+        assert!(root.remove_empty(&name));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn hostile_content_is_removed_and_nothing_outside_of_it() {
+        let (folder, root) = root();
+        let outside = folder.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("precious"), "x").unwrap();
+        let path = folder.path().join("scratch/1-1");
+        let name = root.make(&path).unwrap();
+        symlink(&outside, path.join("link")).unwrap();
+        symlink("/nowhere", path.join("dangling")).unwrap();
+        std::fs::create_dir_all(path.join("a/locked/inner")).unwrap();
+        symlink(&outside, path.join("a/locked/inner/link")).unwrap();
+        std::fs::write(path.join("a/locked/file"), "x").unwrap();
+        std::fs::write(path.join(".dunlin-removed-1"), "in the way").unwrap();
+        std::fs::set_permissions(path.join("a/locked"), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(path.join("a"), std::fs::Permissions::from_mode(0)).unwrap();
+        assert!(!root.remove_empty(&name));
+        root.remove(&name).unwrap();
+        assert!(!path.exists());
+        assert!(outside.join("precious").exists());
+    }
+
+    #[test]
+    fn trees_deeper_than_a_path_are_removed() {
+        let (folder, root) = root();
+        let path = folder.path().join("scratch/1-1");
+        let name = root.make(&path).unwrap();
+        let mut here = open_directory(&root.fd, &name).unwrap();
+        for _ in 0..3000 {
+            rustix::fs::mkdirat(&here, c"deep", PRIVATE).unwrap();
+            here = open_directory(&here, c"deep").unwrap();
+        }
+        drop(here);
+        root.remove(&name).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_crashed_nodes_left_overs_go_when_the_root_is_opened() {
+        let (folder, first) = root();
+        first.make(&folder.path().join("scratch/1-1")).unwrap();
+        std::fs::write(folder.path().join("scratch/1-1/file"), "x").unwrap();
+        std::fs::write(folder.path().join("scratch/stray"), "x").unwrap();
+        drop(first);
+        ScratchRoot::open(&folder.path().join("scratch")).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path().join("scratch")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,191 @@
+//! The supervisor: one process for each task, between the zygote and the target.
+//!
+//! In come a launch, a cancellation or the node's end on the control socket; out goes one report. It adopts every
+//! orphan of its task (child subreaper), so that "no child left" is the kernel's word for "nothing is left running".
+//! What to do when is decided in `watch.rs`.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+
+use super::plan::{Level, Plan, Step};
+use super::program::{self, Program};
+use super::spec::Launch;
+use super::sys::{self, SingleThreaded, Wake};
+use super::target::{Failure, Stdio, Target};
+use super::tree;
+use super::watch::{Act, End, Measure, Seen, Watch};
+use super::wire::{self, CANCEL, Ended, Lines};
+use crate::task::{Outcome, Usage};
+
+/// Supervises one task from its launch to its report.
+///
+/// # Errors
+/// If the control socket breaks or the launch can't be read (the node then sees an end without a report), or if
+/// something outlived every SIGKILL (the zygote then goes on).
+pub(super) fn supervise(alone: &SingleThreaded, lines: Lines) -> io::Result<()> {
+    let started = Instant::now();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let mut control = File::from(lines.control);
+    let launch: Launch = wire::read_frame(&mut control)?;
+    let stdio = Stdio { stdin: lines.stdin, stdout: lines.stdout, stderr: lines.stderr };
+    let born = start(alone, &launch, &stdio);
+    drop(stdio); // Otherwise the pipes would never end.
+    let (ended, alone) = match born {
+        Ok(target) => Supervisor { started, control: &control, target, watch: Watch::new(launch.limits) }.run()?,
+        Err(outcome) => (Ended { outcome, usage: Usage { wall: started.elapsed(), ..Usage::default() } }, true),
+    };
+    control.write_all(&wire::frame(&ended)?)?;
+    if alone { Ok(()) } else { Err(io::Error::other("something outlived SIGKILL")) }
+}
+
+/// Brings the target to life, or says why there is none.
+fn start(alone: &SingleThreaded, launch: &Launch, stdio: &Stdio) -> Result<Pid, Outcome> {
+    let program = Program::of(launch).map_err(Outcome::NotFound)?;
+    let plan = Plan::for_launch(launch, &Level::ProcessOnly);
+    let scratch = CString::new(launch.scratch.as_os_str().as_bytes())
+        .map_err(|e| failed("name the scratch directory".to_owned(), &e.into()))?;
+    let mut target = Target::prepare(&plan, &program, &scratch, stdio);
+    let pid = alone.spawn_sharing(Target::run, &mut target).map_err(|e| failed("start a process".to_owned(), &e))?;
+    let Some(failure) = target.failure else { return Ok(pid) };
+    // It has ended already; it is taken away so that nothing is left of it.
+    let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+    Err(explain(launch, &plan, failure))
+}
+
+fn explain(launch: &Launch, plan: &Plan, failure: Failure) -> Outcome {
+    let step = plan.steps.get(failure.step);
+    let words = step.filter(|step| **step == Step::Exec).and_then(|_| program::words(launch, failure.errno));
+    match words {
+        Some(words) => Outcome::NotFound(words),
+        None => failed(step.map(Step::act).unwrap_or_default(), &io::Error::from_raw_os_error(failure.errno)),
+    }
+}
+
+fn failed(step: String, error: &io::Error) -> Outcome {
+    Outcome::SetupFailed { step, error: error.to_string() }
+}
+
+struct Supervisor<'a> {
+    started: Instant,
+    control: &'a File,
+    target: Pid,
+    watch: Watch,
+}
+
+impl Supervisor<'_> {
+    /// Until the task is over; true beside the report if the kernel says that nothing of it is left.
+    fn run(mut self) -> io::Result<(Ended, bool)> {
+        let mut node_listens = true;
+        loop {
+            let seen = match self.wait(node_listens)? {
+                Wake::Signal => self.reap(),
+                Wake::Time => Seen::Time,
+                Wake::Readable => match self.hear() {
+                    Seen::NodeGone => {
+                        node_listens = false; // A closed socket stays readable; it would never let us sleep.
+                        Seen::NodeGone
+                    }
+                    seen => seen,
+                },
+            };
+            if self.act_on(seen) {
+                return Ok((self.ended(), matches!(seen, Seen::Reaped { alone: true, .. })));
+            }
+        }
+    }
+
+    fn wait(&self, node_listens: bool) -> io::Result<Wake> {
+        let limit = self.watch.deadline().map(|at| at.saturating_sub(self.started.elapsed()));
+        if node_listens {
+            return sys::wait_readable(Some(self.control.as_fd()), limit);
+        }
+        sys::wait_readable(None, limit)
+    }
+
+    /// Does what follows from `seen`, and what follows from that; true when the task is over.
+    fn act_on(&mut self, seen: Seen) -> bool {
+        let mut next = Some(seen);
+        while let Some(seen) = next.take() {
+            for act in self.watch.step(self.started.elapsed(), seen) {
+                match act {
+                    Act::Terminate => self.signal_tree(Signal::TERM),
+                    Act::Kill => self.signal_tree(Signal::KILL),
+                    Act::Measure => next = Some(Seen::Measured(self.measure())),
+                    Act::Finish => return true,
+                }
+            }
+        }
+        false
+    }
+
+    /// Waits for every child that has ended.
+    fn reap(&self) -> Seen {
+        let mut leader = None;
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.target => leader = end_of(status),
+                Ok(Some(_)) => {}
+                Ok(None) => return Seen::Reaped { leader, alone: false },
+                Err(_) => return Seen::Reaped { leader, alone: true },
+            }
+        }
+    }
+
+    /// Reads what the node says. The byte is read even though it says nothing else: a socket that is closed with
+    /// unread bytes loses the report.
+    fn hear(&self) -> Seen {
+        let mut byte = [0];
+        let mut control = self.control;
+        match control.read(&mut byte) {
+            Ok(1) if byte[0] == CANCEL => Seen::Cancelled,
+            Ok(_) | Err(_) => Seen::NodeGone,
+        }
+    }
+
+    fn measure(&self) -> Measure {
+        let tree = tree::descendants(rustix::process::getpid(), &BTreeSet::new());
+        tree::measure(&tree, sys::usage_of_children().0, self.watch.memory_limit())
+    }
+
+    /// Signals the target's group at once, so that a fork can't slip through, and everybody who left the group.
+    fn signal_tree(&self, signal: Signal) {
+        signal_all(&tree::descendants(rustix::process::getpid(), &BTreeSet::new()), Some(self.target), signal);
+    }
+
+    fn ended(&self) -> Ended {
+        let (cpu, peak) = sys::usage_of_children();
+        let usage = Usage { wall: self.started.elapsed(), cpu, memory_peak: peak.max(self.watch.memory_peak()) };
+        Ended { outcome: self.watch.outcome(), usage }
+    }
+}
+
+/// Signals each process of a picture of a tree. The group is signalled only while a process in the picture belongs to
+/// it: that keeps its number from being anybody else's.
+pub(super) fn signal_all(tree: &[tree::Process], group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group.filter(|group| tree.iter().any(|process| process.group == group.as_raw_pid())) {
+        let _ = rustix::process::kill_process_group(group, signal);
+    }
+    for pid in tree.iter().filter_map(|process| Pid::from_raw(process.pid)) {
+        let _ = rustix::process::kill_process(pid, signal);
+        if signal == Signal::TERM {
+            // A stopped process would not see it before it is continued.
+            let _ = rustix::process::kill_process(pid, Signal::CONT);
+        }
+    }
+}
+
+fn end_of(status: WaitStatus) -> Option<End> {
+    status.exit_status().map(End::Exited).or_else(|| status.terminating_signal().map(End::Signaled))
+}
+
+/// How long a supervisor may take from the end of the wall time to its report; the node waits no longer.
+pub(super) fn patience(grace: Duration) -> Duration {
+    grace.saturating_add(super::watch::KILL_PATIENCE).saturating_add(Duration::from_secs(10))
+}

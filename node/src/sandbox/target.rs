@@ -1,0 +1,129 @@
+//! The target's side of a launch: executes the plan's steps and becomes the program.
+//!
+//! It runs in a process that shares its supervisor's memory until exec, so everything is prepared beforehand, and from
+//! its first step on it only makes system calls: no allocation, no lock, no panic.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit, Signal};
+
+use super::plan::{Limited, Plan, Step};
+use super::program::Program;
+use super::sys::{self, PointerList};
+
+/// The three descriptors of the program.
+pub(super) struct Stdio {
+    pub(super) stdin: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+/// Which step failed and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// Index into the plan's steps.
+    pub(super) step: usize,
+    /// The kernel's number.
+    pub(super) errno: i32,
+}
+
+/// Everything that the steps need, made before the target is born.
+pub(super) struct Target<'a> {
+    steps: &'a [Step],
+    stdio: &'a Stdio,
+    scratch: &'a CStr,
+    oom_score: CString,
+    candidates: &'a [CString],
+    argv: PointerList<'a>,
+    envp: PointerList<'a>,
+    /// Set when a step failed; the supervisor reads it.
+    pub(super) failure: Option<Failure>,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn prepare(plan: &'a Plan, program: &'a Program, scratch: &'a CStr, stdio: &'a Stdio) -> Self {
+        let score = plan.steps.iter().find_map(|step| match step {
+            Step::OomScoreAdj(score) => Some(score.to_string()),
+            _ => None,
+        });
+        Target {
+            steps: &plan.steps,
+            stdio,
+            scratch,
+            oom_score: CString::new(score.unwrap_or_default()).unwrap_or_default(),
+            candidates: &program.candidates,
+            argv: PointerList::new(program.argv.iter().map(CString::as_c_str)),
+            envp: PointerList::new(program.envp.iter().map(CString::as_c_str)),
+            failure: None,
+        }
+    }
+
+    /// Executes the steps; comes back only if one failed, and has then noted which.
+    pub(super) fn run(&mut self) {
+        for (step, what) in self.steps.iter().enumerate() {
+            if let Err(error) = self.execute(what) {
+                self.failure = Some(Failure { step, errno: error.raw_os_error().unwrap_or(0) });
+                return;
+            }
+        }
+    }
+
+    fn execute(&self, step: &Step) -> io::Result<()> {
+        match step {
+            Step::NewSession => rustix::process::setsid().map(drop)?,
+            Step::DieWithSupervisor => rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?,
+            Step::Rlimit(what, limit) => limit_resource(*what, *limit)?,
+            Step::OomScoreAdj(_) => self.adjust_oom_score()?,
+            Step::Chdir => rustix::process::chdir(self.scratch)?,
+            Step::Stdio => {
+                rustix::stdio::dup2_stdin(self.stdio.stdin.as_fd())?;
+                rustix::stdio::dup2_stdout(self.stdio.stdout.as_fd())?;
+                rustix::stdio::dup2_stderr(self.stdio.stderr.as_fd())?;
+            }
+            Step::ResetSignals => sys::release_signals()?,
+            Step::NoNewPrivs => rustix::thread::set_no_new_privs(true)?,
+            Step::CloseFds(first) => sys::close_from(*first)?,
+            Step::Exec => return Err(self.exec()),
+        }
+        Ok(())
+    }
+
+    fn adjust_oom_score(&self) -> io::Result<()> {
+        let file = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::io::write(&file, self.oom_score.to_bytes())?;
+        Ok(())
+    }
+
+    /// Tries the candidates as shells do: a missing one is passed over, and so is a forbidden one, but then it is told.
+    fn exec(&self) -> io::Error {
+        let mut told = libc::ENOENT;
+        for path in self.candidates {
+            let error = sys::execute(path, &self.argv, &self.envp);
+            match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) if self.candidates.len() > 1 => {}
+                Some(libc::EACCES) => told = libc::EACCES,
+                _ => return error,
+            }
+        }
+        io::Error::from_raw_os_error(told)
+    }
+}
+
+/// A node that was itself started with less than was asked for gives what it has.
+fn limit_resource(what: Limited, limit: u64) -> rustix::io::Result<()> {
+    let resource = match what {
+        Limited::Core => Resource::Core,
+        Limited::OpenFiles => Resource::Nofile,
+        Limited::FileSize => Resource::Fsize,
+        Limited::Cpu => Resource::Cpu,
+        Limited::Data => Resource::Data,
+    };
+    let both = |limit| Rlimit { current: limit, maximum: limit };
+    match rustix::process::setrlimit(resource, both(Some(limit))) {
+        Err(rustix::io::Errno::PERM) => rustix::process::setrlimit(resource, both(rustix::process::getrlimit(resource).maximum)),
+        done => done,
+    }
+}

@@ -1,0 +1,290 @@
+//! What a supervisor decides: when a task must end, how hard it is pushed, and what its end is called.
+//!
+//! In come what was seen (an end, a measurement, a cancellation, time), out come acts. Pure: no process is touched here
+//! and the time since the start is an input.
+
+use std::time::Duration;
+
+use super::spec::ResolvedLimits;
+use crate::task::Outcome;
+
+/// Between two looks at the tree's memory, processor time and number of threads.
+pub(super) const MEASURE_EVERY: Duration = Duration::from_millis(50);
+/// Between two rounds of SIGKILL while something is left.
+const KILL_AGAIN: Duration = Duration::from_millis(10);
+/// How long SIGKILL may take to work before the supervisor reports and leaves the rest to the zygote.
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Exited(i32),
+    Signaled(i32),
+}
+
+/// What the tree uses at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Measure {
+    pub(super) cpu: Duration,
+    pub(super) memory: u64,
+    pub(super) threads: u32,
+}
+
+/// What the supervisor saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Children were waited for; `leader` if the program itself was among them, `alone` if none is left.
+    Reaped { leader: Option<End>, alone: bool },
+    /// The node asked for the end.
+    Cancelled,
+    /// The node's end of the control socket is closed.
+    NodeGone,
+    /// An answer to [`Act::Measure`].
+    Measured(Measure),
+    /// Nothing but time passed.
+    Time,
+}
+
+/// What the supervisor is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// SIGTERM to the whole tree.
+    Terminate,
+    /// SIGKILL to the whole tree.
+    Kill,
+    /// Look at the tree.
+    Measure,
+    /// Report and end.
+    Finish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Terminating { kill_at: Duration },
+    Killing { again_at: Duration, give_up_at: Duration },
+}
+
+/// The state of one task under watch.
+#[derive(Debug)]
+pub(super) struct Watch {
+    limits: ResolvedLimits,
+    phase: Phase,
+    measure_at: Option<Duration>,
+    memory_peak: u64,
+    leader: Option<End>,
+    cause: Option<Outcome>,
+}
+
+impl Watch {
+    pub(super) fn new(limits: ResolvedLimits) -> Self {
+        let measured = limits.cpu.is_some() || limits.memory.is_some() || limits.processes.is_some();
+        let measure_at = measured.then_some(MEASURE_EVERY);
+        Watch { limits, phase: Phase::Running, measure_at, memory_peak: 0, leader: None, cause: None }
+    }
+
+    /// When the next step is due even if nothing is seen; times count from the start of the task.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Running => self.limits.wall.into_iter().chain(self.measure_at).min(),
+            Phase::Terminating { kill_at } => Some(kill_at),
+            Phase::Killing { again_at, give_up_at } => Some(again_at.min(give_up_at)),
+        }
+    }
+
+    /// Takes one thing seen at `now` and answers with what is to be done, in order.
+    #[must_use]
+    pub(super) fn step(&mut self, now: Duration, seen: Seen) -> Vec<Act> {
+        match seen {
+            Seen::Reaped { leader, alone } => self.reaped(now, leader, alone),
+            Seen::Cancelled => self.terminate(now, Outcome::Cancelled),
+            Seen::NodeGone => {
+                self.cause.get_or_insert(Outcome::Cancelled);
+                self.kill(now)
+            }
+            Seen::Measured(measure) => self.measured(now, measure),
+            Seen::Time => self.time(now),
+        }
+    }
+
+    /// The most memory that was measured, in bytes; 0 if it was not measured.
+    pub(super) fn memory_peak(&self) -> u64 {
+        self.memory_peak
+    }
+
+    /// What the tree may use, in bytes.
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        self.limits.memory
+    }
+
+    /// What the end is called.
+    pub(super) fn outcome(&self) -> Outcome {
+        if let Some(cause) = &self.cause {
+            return cause.clone();
+        }
+        match (self.leader, self.limits.file_size, self.limits.cpu) {
+            (Some(End::Signaled(libc::SIGXFSZ)), Some(limit), _) => Outcome::FileTooLarge { limit },
+            (Some(End::Signaled(libc::SIGXCPU)), _, Some(limit)) => Outcome::CpuLimit { limit },
+            (Some(End::Signaled(signal)), ..) => Outcome::Signaled(signal),
+            (Some(End::Exited(code)), ..) => Outcome::Exited(code),
+            (None, ..) => Outcome::Signaled(libc::SIGKILL),
+        }
+    }
+
+    fn reaped(&mut self, now: Duration, leader: Option<End>, alone: bool) -> Vec<Act> {
+        self.leader = self.leader.or(leader);
+        match self.phase {
+            _ if alone => vec![Act::Finish],
+            // What the program left behind was not asked for. It gets no grace: the task has ended by its own word.
+            Phase::Running if self.leader.is_some() => self.kill(now),
+            // The death of a parent hands its children to the supervisor: they are next.
+            Phase::Killing { .. } => vec![Act::Kill],
+            Phase::Running | Phase::Terminating { .. } => Vec::new(),
+        }
+    }
+
+    fn measured(&mut self, now: Duration, measure: Measure) -> Vec<Act> {
+        self.memory_peak = self.memory_peak.max(measure.memory);
+        let cause = match (self.limits.memory, self.limits.cpu, self.limits.processes) {
+            (Some(limit), ..) if measure.memory > limit => Outcome::OutOfMemory { limit, peak: measure.memory },
+            (_, _, Some(limit)) if measure.threads > limit => Outcome::TooManyProcesses { limit },
+            (_, Some(limit), _) if measure.cpu > limit => return self.terminate(now, Outcome::CpuLimit { limit }),
+            _ => return Vec::new(),
+        };
+        if self.phase != Phase::Running {
+            return Vec::new();
+        }
+        // Each moment of grace would make these two worse.
+        self.cause = Some(cause);
+        self.kill(now)
+    }
+
+    fn time(&mut self, now: Duration) -> Vec<Act> {
+        match self.phase {
+            Phase::Running => {
+                if let Some(limit) = self.limits.wall.filter(|limit| now >= *limit) {
+                    return self.terminate(now, Outcome::TimedOut { limit });
+                }
+                match self.measure_at {
+                    Some(at) if now >= at => {
+                        self.measure_at = Some(now + MEASURE_EVERY);
+                        vec![Act::Measure]
+                    }
+                    _ => Vec::new(),
+                }
+            }
+            Phase::Terminating { kill_at } if now >= kill_at => self.kill(now),
+            Phase::Killing { give_up_at, .. } if now >= give_up_at => vec![Act::Finish],
+            Phase::Killing { again_at, give_up_at } if now >= again_at => {
+                self.phase = Phase::Killing { again_at: now + KILL_AGAIN, give_up_at };
+                vec![Act::Kill]
+            }
+            Phase::Terminating { .. } | Phase::Killing { .. } => Vec::new(),
+        }
+    }
+
+    fn terminate(&mut self, now: Duration, cause: Outcome) -> Vec<Act> {
+        if self.phase != Phase::Running {
+            return Vec::new();
+        }
+        self.cause = Some(cause);
+        self.phase = Phase::Terminating { kill_at: now.saturating_add(self.limits.grace) };
+        vec![Act::Terminate]
+    }
+
+    fn kill(&mut self, now: Duration) -> Vec<Act> {
+        if !matches!(self.phase, Phase::Killing { .. }) {
+            self.phase = Phase::Killing { again_at: now + KILL_AGAIN, give_up_at: now + KILL_PATIENCE };
+        }
+        vec![Act::Kill]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const NOBODY: Seen = Seen::Reaped { leader: None, alone: true };
+
+    fn watch(change: impl FnOnce(&mut ResolvedLimits)) -> Watch {
+        let mut limits = ResolvedLimits { wall: Some(1000 * MS), grace: 100 * MS, ..ResolvedLimits::default() };
+        change(&mut limits);
+        Watch::new(limits)
+    }
+
+    fn ended(end: End, alone: bool) -> Seen {
+        Seen::Reaped { leader: Some(end), alone }
+    }
+
+    #[test]
+    fn an_end_without_leftovers_needs_no_look_at_the_tree() {
+        let mut watch = watch(|_| {});
+        assert_eq!(watch.step(MS, ended(End::Exited(3), true)), [Act::Finish]);
+        assert_eq!(watch.outcome(), Outcome::Exited(3));
+    }
+
+    #[test]
+    fn leftovers_are_killed_and_the_outcome_stays_the_programs() {
+        let mut watch = watch(|_| {});
+        assert_eq!(watch.step(MS, ended(End::Exited(0), false)), [Act::Kill]);
+        assert_eq!(watch.step(2 * MS, Seen::Reaped { leader: None, alone: false }), [Act::Kill]);
+        assert_eq!(watch.step(3 * MS, NOBODY), [Act::Finish]);
+        assert_eq!(watch.outcome(), Outcome::Exited(0));
+    }
+
+    #[test]
+    fn a_timeout_gives_grace_to_the_whole_tree_then_kills() {
+        let mut watch = watch(|_| {});
+        assert_eq!(watch.deadline(), Some(1000 * MS));
+        assert_eq!(watch.step(1000 * MS, Seen::Time), [Act::Terminate]);
+        // The leader obeys; a child of it still uses its grace.
+        assert_eq!(watch.step(1010 * MS, ended(End::Signaled(15), false)), []);
+        assert_eq!(watch.deadline(), Some(1100 * MS));
+        assert_eq!(watch.step(1100 * MS, Seen::Time), [Act::Kill]);
+        assert_eq!(watch.step(1101 * MS, NOBODY), [Act::Finish]);
+        assert_eq!(watch.outcome(), Outcome::TimedOut { limit: 1000 * MS });
+    }
+
+    #[test]
+    fn the_first_cause_stands() {
+        let mut watch = watch(|_| {});
+        assert_eq!(watch.step(MS, Seen::Cancelled), [Act::Terminate]);
+        assert_eq!(watch.step(2 * MS, Seen::Cancelled), []);
+        assert_eq!(watch.step(3 * MS, Seen::NodeGone), [Act::Kill]);
+        assert_eq!(watch.outcome(), Outcome::Cancelled);
+    }
+
+    #[test]
+    fn what_sigkill_can_not_end_is_given_up_within_its_patience() {
+        let mut watch = watch(|_| {});
+        let _ = watch.step(MS, Seen::NodeGone);
+        assert_eq!(watch.step(11 * MS, Seen::Time), [Act::Kill]);
+        assert_eq!(watch.step(MS + KILL_PATIENCE, Seen::Time), [Act::Finish]);
+    }
+
+    #[test]
+    fn limits_of_the_tree_are_measured_only_when_set() {
+        assert_eq!(watch(|_| {}).deadline(), Some(1000 * MS));
+        let mut hog = watch(|limits| limits.memory = Some(100));
+        assert_eq!(hog.deadline(), Some(MEASURE_EVERY));
+        assert_eq!(hog.step(50 * MS, Seen::Time), [Act::Measure]);
+        assert_eq!(hog.step(50 * MS, Seen::Measured(Measure { memory: 101, ..Measure::default() })), [Act::Kill]);
+        assert_eq!(hog.outcome(), Outcome::OutOfMemory { limit: 100, peak: 101 });
+
+        let mut busy = watch(|limits| limits.cpu = Some(70 * MS));
+        assert_eq!(busy.step(60 * MS, Seen::Measured(Measure { cpu: 71 * MS, ..Measure::default() })), [Act::Terminate]);
+        assert_eq!(busy.outcome(), Outcome::CpuLimit { limit: 70 * MS });
+
+        let mut bomb = watch(|limits| limits.processes = Some(8));
+        assert_eq!(bomb.step(60 * MS, Seen::Measured(Measure { threads: 9, ..Measure::default() })), [Act::Kill]);
+        assert_eq!(bomb.outcome(), Outcome::TooManyProcesses { limit: 8 });
+    }
+
+    #[test]
+    fn the_kernels_own_limits_have_their_own_names() {
+        let mut watch = watch(|limits| limits.file_size = Some(10));
+        let _ = watch.step(MS, ended(End::Signaled(libc::SIGXFSZ), true));
+        assert_eq!(watch.outcome(), Outcome::FileTooLarge { limit: 10 });
+    }
+}

@@ -1,0 +1,151 @@
+//! What crosses between node, zygote and supervisor.
+//!
+//! To the zygote goes one packet a launch: a version byte and four descriptors. The control socket among them is a
+//! stream: the node writes the launch on it, then at most one byte that cancels; the supervisor writes one report.
+//! Frames are a length and CBOR, with a limit that is checked before anything is allocated.
+
+use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::task::{Outcome, Usage};
+
+/// The largest frame, in bytes: beyond what the kernel takes as arguments and environment.
+pub(super) const MAX_FRAME: usize = 8 << 20;
+/// The byte that cancels.
+pub(super) const CANCEL: u8 = b'C';
+/// Descriptors in a launch: control, stdin, stdout, stderr.
+const DESCRIPTORS: usize = 4;
+/// The packet's only byte; both sides are the same binary, so another value is a fault.
+const VERSION: u8 = 1;
+
+/// What a supervisor reports.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) usage: Usage,
+}
+
+/// The descriptors of one launch, as the supervisor gets them.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) control: OwnedFd,
+    pub(super) stdin: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+/// Sends a launch's descriptors to the zygote; does not wait.
+pub(super) fn send_lines(zygote: BorrowedFd<'_>, lines: &Lines) -> rustix::io::Result<()> {
+    let fds = [lines.control.as_fd(), lines.stdin.as_fd(), lines.stdout.as_fd(), lines.stderr.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    rustix::net::sendmsg(zygote, &[IoSlice::new(&[VERSION])], &mut ancillary, flags).map(drop)
+}
+
+/// Says that the zygote is ready.
+pub(super) fn send_ready(node: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    rustix::net::send(node, &[VERSION], SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Whether what came is the zygote's word that it is ready.
+pub(super) fn recv_ready(zygote: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    let mut byte = [0];
+    let (received, _) = rustix::net::recv(zygote, &mut byte, RecvFlags::DONTWAIT)?;
+    Ok(received == 1 && byte[0] == VERSION)
+}
+
+/// What the zygote's socket gave.
+pub(super) enum Received {
+    Launch(Lines),
+    /// The node's end is closed.
+    End,
+    /// Not what a node of this binary sends.
+    Nonsense,
+}
+
+/// Receives one packet; does not wait.
+pub(super) fn recv_lines(node: BorrowedFd<'_>) -> rustix::io::Result<Received> {
+    let mut byte = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let message = rustix::net::recvmsg(node, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, flags)?;
+    let mut fds = Vec::with_capacity(DESCRIPTORS);
+    for part in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = part {
+            fds.extend(rights);
+        }
+    }
+    if message.bytes == 0 && fds.is_empty() {
+        return Ok(Received::End);
+    }
+    match (byte[0], <[OwnedFd; DESCRIPTORS]>::try_from(fds)) {
+        (VERSION, Ok([control, stdin, stdout, stderr])) => Ok(Received::Launch(Lines { control, stdin, stdout, stderr })),
+        _ => Ok(Received::Nonsense),
+    }
+}
+
+/// A message with its length before it.
+pub(super) fn frame<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 4];
+    ciborium::into_writer(message, &mut bytes).map_err(|e| io::Error::other(e.to_string()))?;
+    let length = checked_length(bytes.len() - 4)?;
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    Ok(bytes)
+}
+
+/// The length that four bytes announce, if it is allowed.
+pub(super) fn announced(head: [u8; 4]) -> io::Result<usize> {
+    let length = usize::try_from(u32::from_le_bytes(head)).unwrap_or(usize::MAX);
+    checked_length(length)?;
+    Ok(length)
+}
+
+/// Reads a frame's message out of its body.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
+    ciborium::from_reader(body).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
+}
+
+/// Reads one frame, waiting for it.
+pub(super) fn read_frame<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
+    let mut head = [0; 4];
+    from.read_exact(&mut head)?;
+    let mut body = vec![0; announced(head)?];
+    from.read_exact(&mut body)?;
+    parse(&body)
+}
+
+fn checked_length(length: usize) -> io::Result<u32> {
+    match u32::try_from(length) {
+        Ok(bytes) if length <= MAX_FRAME => Ok(bytes),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {length} bytes is over {MAX_FRAME}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn reports_survive_the_way() {
+        let usage = Usage { wall: Duration::from_millis(5), cpu: Duration::from_micros(7), memory_peak: 9 };
+        let sent = Ended { outcome: Outcome::NotFound("`x` does not exist".to_owned()), usage };
+        assert_eq!(read_frame::<Ended>(&frame(&sent).unwrap()[..]).unwrap(), sent);
+    }
+
+    #[test]
+    fn oversize_and_cut_frames_are_refused_before_they_are_read() {
+        assert!(announced(u32::MAX.to_le_bytes()).is_err());
+        let frame = frame(&"hello").unwrap();
+        assert!((0..frame.len()).all(|cut| read_frame::<String>(&frame[..cut]).is_err()));
+    }
+}

@@ -1,0 +1,119 @@
+//! The zygote: this binary once more, small and single-threaded, from which every supervisor is forked.
+//!
+//! In come packets of descriptors on its standard input, a SEQPACKET socket; its end means that the node is gone.
+//! Out go supervisors. It reads no launch itself. It adopts what a killed supervisor leaves behind and kills it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::AssertUnwindSafe;
+
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitOptions};
+
+use super::sys::{self, Forked, SingleThreaded, Wake};
+use super::wire::{self, Lines, Received};
+use super::{supervisor, tree};
+
+/// Exit code of a supervisor that could not report.
+const NO_REPORT: i32 = 70;
+
+/// Serves the node at standard input until it is gone and every supervisor has ended.
+///
+/// # Errors
+/// If this process is not what a zygote must be: alone in its process, with a socket at its standard input.
+pub(super) fn serve() -> io::Result<()> {
+    let alone = SingleThreaded::check()?;
+    let node = sys::take_stdin();
+    let socket_type = rustix::net::sockopt::socket_type(&node)?;
+    if socket_type != rustix::net::SocketType::SEQPACKET {
+        return Err(io::Error::other("its standard input is not a node's socket"));
+    }
+    sys::adopt_signal_habits()?;
+    // Ctrl-C at the node's terminal is the node's affair.
+    let _ = rustix::process::setsid();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    sys::close_from(3)?;
+    wire::send_ready(node.as_fd())?;
+    Zygote { alone, node: Some(node), supervisors: BTreeSet::new(), orphans: false }.run()
+}
+
+struct Zygote {
+    alone: SingleThreaded,
+    /// `None` once the node is gone.
+    node: Option<OwnedFd>,
+    /// At most as many as the node launches at once.
+    supervisors: BTreeSet<i32>,
+    /// Whether some supervisor ended in a way that may have left processes.
+    orphans: bool,
+}
+
+impl Zygote {
+    fn run(mut self) -> io::Result<()> {
+        loop {
+            let wake = sys::wait_readable(self.node.as_ref().map(AsFd::as_fd), None)?;
+            match wake {
+                Wake::Readable => self.receive()?,
+                Wake::Signal | Wake::Time => {}
+            }
+            let nobody = (wake == Wake::Signal || self.node.is_none()) && self.reap();
+            if nobody && self.node.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn receive(&mut self) -> io::Result<()> {
+        let Some(node) = &self.node else { return Ok(()) };
+        match wire::recv_lines(node.as_fd()) {
+            Ok(Received::Launch(lines)) => self.launch(lines),
+            Ok(Received::End) => {
+                self.node = None;
+                Ok(())
+            }
+            Ok(Received::Nonsense) | Err(Errno::AGAIN | Errno::INTR | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => Ok(()),
+            Err(_) => {
+                self.node = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Forks a supervisor. If that fails the descriptors close, which the node sees as an end without a report.
+    fn launch(&mut self, lines: Lines) -> io::Result<()> {
+        match self.alone.fork() {
+            Ok(Forked::Parent(pid)) => {
+                self.supervisors.insert(pid.as_raw_pid());
+                Ok(())
+            }
+            Ok(Forked::Child) => {
+                // The node must see its zygote's death, so nobody else may keep this socket open.
+                self.node = None;
+                let alone = &self.alone;
+                let done = std::panic::catch_unwind(AssertUnwindSafe(|| supervisor::supervise(alone, lines)));
+                sys::exit_now(if matches!(done, Ok(Ok(()))) { 0 } else { NO_REPORT })
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Waits for every child that has ended and kills what supervisors left; true if no child is left at all.
+    fn reap(&mut self) -> bool {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    let supervisor = self.supervisors.remove(&pid.as_raw_pid());
+                    self.orphans |= !supervisor || status.exit_status() != Some(0);
+                }
+                Ok(None) => break,
+                Err(_) => return true,
+            }
+        }
+        if self.orphans {
+            let left = tree::descendants(rustix::process::getpid(), &self.supervisors);
+            supervisor::signal_all(&left, None, Signal::KILL);
+            self.orphans = !left.is_empty();
+        }
+        false
+    }
+}
