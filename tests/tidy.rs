@@ -407,13 +407,13 @@ fn tree(root: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root.join(&folder)).unwrap().map(Result::unwrap) {
+        for entry in fs::read_dir(root.join(&folder)).expect("a folder of the tree opens").flatten() {
             let path = folder.join(entry.file_name());
-            let name = path.to_str().unwrap().to_owned();
+            let name = path.to_string_lossy().into_owned();
             if ["target", ".git", "Cargo.lock", "LICENSE"].contains(&name.as_str()) {
                 continue;
             }
-            if entry.file_type().unwrap().is_dir() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 folders.push(path);
             } else if let Ok(text) = fs::read_to_string(root.join(&path)) {
                 files.insert(name, text);
