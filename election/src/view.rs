@@ -93,6 +93,18 @@ impl RoleView {
 }
 
 impl Machine {
+    /// What this node is, as [`RoleView::name`] has it, without the cost of a whole [`View`].
+    #[must_use]
+    pub fn role_name(&self) -> &'static str {
+        self.role_view().name()
+    }
+
+    /// The newest Raft term it knows.
+    #[must_use]
+    pub const fn raft_term(&self) -> crate::Term {
+        self.raft_term
+    }
+
     /// What can be seen of this machine now.
     #[must_use]
     pub fn view(&self) -> View {

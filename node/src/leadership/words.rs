@@ -27,7 +27,7 @@ pub(super) fn of_note(note: &Note, name: Naming<'_>) -> String {
         Note::Counted(count) => format!("counts {count}"),
         Note::LostMajority { votes, needed } => format!("starts its countdown again: {votes} of {needed} votes were renewed"),
         Note::Refused { by, leader } => format!("is refused by {}, which hears the leader {}", name(*by), name(*leader)),
-        Note::Tied { with, draw } => format!("ties with {} and draws {}", name(*with), draw.0),
+        Note::Tied { with, draw } => format!("ties with {} and draws {}", name(*with), draw.points()),
         Note::Ratifying { target_term } => format!("asks Raft to ratify it as the leader of term {}", target_term.0),
         Note::Reclaiming { term } => format!("takes up its leadership of term {} again", term.0),
         Note::Crowned { term } => format!("is ratified as the leader of term {}", term.0),

@@ -1,7 +1,7 @@
 //! What every part of a running node holds: its rooms, and the small ways between them.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -10,7 +10,7 @@ use super::config::NodeConfig;
 use super::desk::{DeskInput, DeskState};
 use crate::admission;
 use crate::clock::SharedClock;
-use crate::journal::{Ledger, SharedJournal};
+use crate::journal::{Ledger, RaftJournal};
 use crate::leadership::{Gate, Narrator, Standing};
 use crate::mesh::{Service, SharedMesh};
 use crate::task::NodeId;
@@ -25,7 +25,7 @@ pub(super) struct Core {
     pub(super) clock: SharedClock,
     pub(super) admission: admission::Limits,
     pub(super) mesh: SharedMesh,
-    pub(super) journal: SharedJournal,
+    pub(super) journal: Arc<RaftJournal>,
     pub(super) ledger: Ledger,
     pub(super) worker: WorkerHandle,
     pub(super) gate: Gate,
@@ -35,7 +35,7 @@ pub(super) struct Core {
     pub(super) desk_inputs: mpsc::Sender<DeskInput>,
     pub(super) names: Names,
     /// Holds the data folder for this process.
-    pub(super) lock: std::fs::File,
+    pub(super) _lock: std::fs::File,
     /// Why the node had to stop, once it had to.
     pub(super) failure: watch::Sender<Option<String>>,
 }
@@ -49,6 +49,12 @@ impl Core {
             failure.get_or_insert_with(|| why.to_owned());
             first
         });
+    }
+
+    /// Tasks that have not ended, as this node's ledger counts them.
+    pub(super) fn waiting(&self) -> u64 {
+        let counts = self.ledger.counts().unwrap_or_default();
+        counts.iter().filter(|(_, state, _)| matches!(*state, "queued" | "delayed")).map(|(.., count)| count).sum()
     }
 
     pub(super) fn known_leader(&self) -> Option<NodeId> {
@@ -73,7 +79,8 @@ impl Core {
     /// Hands messages to a member, also if that is this node. False if they could not even be queued.
     pub(super) fn send_to_member(&self, node: NodeId, messages: Vec<ToMember>) -> bool {
         if node == self.node {
-            return self.worker.take(messages);
+            self.worker.receive(messages);
+            return true;
         }
         pack(&messages).into_iter().all(|frame| self.mesh.send(node, Service::Work, frame).is_ok())
     }

@@ -9,7 +9,8 @@ use super::core::Core;
 use super::requests::{Answer, Forwarded, Tried, forward};
 use super::views;
 use crate::api::{ApiError, Request, Response, TaskFilter, TaskSelector};
-use crate::journal::{Fact, LedgerError, ProposeError, Reply};
+use crate::journal::ledger::TaskQuery;
+use crate::journal::{Fact, Journal, LedgerError, ProposeError, Reply};
 use crate::task::{IdempotencyKey, NodeId, TaskId, TaskSpec, TaskState, Term};
 
 /// Facts of one proposal when many tasks are cancelled or retried at once.
@@ -78,6 +79,7 @@ async fn propose(core: &Core, term: Term, facts: Vec<Fact>) -> Result<Vec<Reply>
         ProposeError::DiskFull => Tried::Answered(Err(ApiError::Overloaded(
             "the leader's disk is full; free some space there (running tasks go on and report)".to_owned(),
         ))),
+        ProposeError::TooLarge { .. } => Tried::Answered(Err(ApiError::Invalid(error.to_string()))),
         ProposeError::Full | ProposeError::NotLeader(_) | ProposeError::TimedOut | ProposeError::Stopped(_) => {
             Tried::Again(error.to_string())
         }
@@ -144,8 +146,11 @@ fn chosen(core: &Core, selector: &TaskSelector, act: Act) -> Result<Vec<TaskId>,
             (first.0..=end).take(MAX_SELECTED).map(TaskId).collect()
         }
         TaskSelector::All => match act {
-            Act::Cancel => core.ledger.unfinished(MAX_SELECTED).map_err(unreadable)?,
-            Act::Retry => core.ledger.dead(MAX_SELECTED).map_err(unreadable)?,
+            Act::Cancel => core.ledger.unfinished(None, MAX_SELECTED).map_err(unreadable)?,
+            Act::Retry => {
+                let query = TaskQuery { state: Some("dead".to_owned()), limit: MAX_SELECTED, ..TaskQuery::default() };
+                core.ledger.tasks(&query).map_err(unreadable)?.into_iter().map(|(record, _)| record.task).collect()
+            }
         },
     };
     let mut selected = Vec::new();

@@ -14,17 +14,19 @@ use crate::worker::protocol::{ToLeader, ToMember, unpack};
 
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// Reports that are sent in one turn.
-const TURN: usize = 256;
+
+/// Heartbeats after which unanswered reports go again.
+const RESEND_EVERY: u64 = 4;
 
 /// Sends heartbeats and reports for as long as the node lives. A new leader hears at once what this member holds.
-pub(super) async fn report(core: Arc<Core>, mut reports: mpsc::Receiver<ToLeader>) {
+pub(super) async fn report(core: Arc<Core>) {
     let mut standing = core.standing.clone();
     let mut ticks = tokio::time::interval(HEARTBEAT);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut leader = None;
+    let mut known = None;
     let mut seq = 0;
     loop {
+        let leader = known.map(|(leader, _)| leader);
         tokio::select! {
             biased;
             changed = standing.changed() => {
@@ -32,35 +34,31 @@ pub(super) async fn report(core: Arc<Core>, mut reports: mpsc::Receiver<ToLeader
                     return;
                 }
                 let now = standing.borrow_and_update().leader;
-                if now != leader {
-                    leader = now;
-                    heartbeat(&core, leader.map(|(leader, _)| leader), &mut seq);
-                    resend(&core, leader.map(|(leader, _)| leader));
+                if let Some((leader, _)) = now.filter(|_| now != known) {
+                    heartbeat(&core, leader, &mut seq);
+                    core.worker.resend();
+                }
+                known = now;
+            }
+            reports = core.worker.outgoing(), if leader.is_some() => {
+                if let Some(leader) = leader {
+                    // What can't be sent now is not answered either, and goes again.
+                    core.send_to_leader(leader, reports);
                 }
             }
-            report = reports.recv() => {
-                let Some(report) = report else { return };
-                let mut messages = vec![report];
-                while messages.len() < TURN && let Ok(next) = reports.try_recv() {
-                    messages.push(next);
+            _ = ticks.tick() => if let Some(leader) = leader {
+                heartbeat(&core, leader, &mut seq);
+                if seq.is_multiple_of(RESEND_EVERY) {
+                    core.worker.resend();
                 }
-                if let Some((leader, _)) = leader {
-                    // What can't be sent now stays with the worker and goes again with a heartbeat.
-                    core.send_to_leader(leader, messages);
-                }
-            }
-            _ = ticks.tick() => {
-                heartbeat(&core, leader.map(|(leader, _)| leader), &mut seq);
-                resend(&core, leader.map(|(leader, _)| leader));
             }
         }
     }
 }
 
-fn heartbeat(core: &Core, leader: Option<NodeId>, seq: &mut u64) {
-    let Some(leader) = leader else { return };
+fn heartbeat(core: &Core, leader: NodeId, seq: &mut u64) {
     *seq += 1;
-    let state = core.worker.state();
+    let holding = core.worker.holding();
     let beat = Heartbeat {
         boot: core.boot,
         seq: *seq,
@@ -68,26 +66,17 @@ fn heartbeat(core: &Core, leader: Option<NodeId>, seq: &mut u64) {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         rank: core.config.rank,
         role: core.config.role(),
-        pods: core.config.pods.clone(),
-        held: state.held,
-        processed: state.processed,
-        draining: state.draining,
-        busy: state.busy,
+        pods: holding.pods,
+        held: holding.held,
+        processed: holding.processed,
+        draining: holding.draining,
+        busy: holding.busy,
     };
     let bytes = beat.encode();
     if leader == core.node {
         let _ = core.desk_inputs.try_send(DeskInput::Heartbeat { from: core.node, bytes });
     } else if let Err(error) = core.mesh.send(leader, Service::Roster, bytes) {
         tracing::trace!(%error, "a heartbeat was not sent");
-    }
-}
-
-/// Sends again what the leader has had time to answer and has not.
-fn resend(core: &Core, leader: Option<NodeId>) {
-    let Some(leader) = leader else { return };
-    let overdue = core.worker.overdue();
-    if !overdue.is_empty() {
-        core.send_to_leader(leader, overdue);
     }
 }
 
@@ -122,7 +111,7 @@ pub(super) async fn take_work(core: Arc<Core>, mut inbox: mpsc::Receiver<Incomin
         }
         match unpack::<ToMember>(&incoming.bytes) {
             Ok(messages) if core.known_leader() == Some(from) => {
-                core.worker.take(messages);
+                core.worker.receive(messages);
             }
             Ok(_) => tracing::debug!(node = %from, "work from a node that does not lead was dropped"),
             Err(error) => tracing::warn!(node = %from, %error, "a message about work could not be read and was dropped"),

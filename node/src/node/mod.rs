@@ -9,6 +9,7 @@ mod desk;
 mod leader_requests;
 mod member;
 mod requests;
+mod runner;
 mod start;
 mod views;
 
@@ -17,13 +18,13 @@ pub use start::{NodeBuilder, StartError};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::{broadcast, watch};
 
 use self::core::Core;
 use crate::api::{Api, ApiError, Request, Response};
+use crate::journal::Journal;
 use crate::leadership::{Narration, Standing};
 use crate::task::NodeId;
 
@@ -82,19 +83,17 @@ impl Node {
 
     /// Takes nothing new and waits until everything that runs here has ended and been reported.
     pub async fn drain(&self) {
-        const LOOK: Duration = Duration::from_millis(50);
         self.core.worker.drain();
-        while !self.core.worker.state().held.is_empty() {
-            tokio::time::sleep(LOOK).await;
-        }
+        self.core.worker.idle().await;
     }
 
     /// Ends what runs here and closes the journal. What was acknowledged is on disk.
     pub async fn stop(mut self) {
-        self.core.worker.stop().await;
+        self.core.worker.drain();
+        self.core.worker.cancel_all();
         self.tasks.shutdown().await;
         self.core.journal.stop().await;
-        self.core.mesh.close().await;
+        self.core.mesh.close();
         if let Some(thread) = self.election.take() {
             // Its sources have closed with the mesh.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;

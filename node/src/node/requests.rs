@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::core::Core;
 use super::{leader_requests, views};
-use crate::admission;
+use crate::admission::{self, AdmissionError};
 use crate::api::{ApiError, Request, Response};
 use crate::mesh::{self, RequestError, Service};
 use crate::task::{IdempotencyKey, NodeId};
@@ -53,12 +53,11 @@ pub(super) enum Tried {
 pub(super) async fn answer(core: &Arc<Core>, request: Request) -> Result<Response, ApiError> {
     let request = prepare(core, request)?;
     let started = core.clock.now();
-    let mut why = String::from("no leader is known");
     loop {
-        match once(core, &request).await {
+        let why = match once(core, &request).await {
             Tried::Answered(answer) => return answer,
-            Tried::Again(reason) => why = reason,
-        }
+            Tried::Again(why) => why,
+        };
         if matches!(request, Request::Status) {
             return views::status(core).await.map(|view| Response::Status(Box::new(view)));
         }
@@ -67,7 +66,6 @@ pub(super) async fn answer(core: &Arc<Core>, request: Request) -> Result<Respons
             return Err(ApiError::NoLeader { waited, detail: format!("{why}; {}", views::who_is_here(core)) });
         }
         core.leadership_changed(PAUSE).await;
-        let _ = &mut why;
     }
 }
 
@@ -146,7 +144,8 @@ async fn answer_as_leader(core: &Arc<Core>, request: Request) -> Answer {
 fn prepare(core: &Core, request: Request) -> Result<Request, ApiError> {
     Ok(match request {
         Request::Submit { tasks } => {
-            admission::check_submission(tasks.iter().map(|(spec, _)| spec), &core.admission)?;
+            admission::check_submission(tasks.iter().map(|(spec, _)| spec), core.waiting(), &core.admission)
+                .map_err(refused)?;
             let keyed = tasks.into_iter().map(|(spec, key)| Ok((spec, Some(key.map_or_else(fresh_key, Ok)?))));
             Request::Submit { tasks: keyed.collect::<Result<_, ApiError>>()? }
         }
@@ -159,6 +158,13 @@ fn prepare(core: &Core, request: Request) -> Result<Request, ApiError> {
         }
         other => other,
     })
+}
+
+fn refused(error: AdmissionError) -> ApiError {
+    match error {
+        AdmissionError::QueueFull { .. } => ApiError::Overloaded(error.to_string()),
+        _ => ApiError::Invalid(error.to_string()),
+    }
 }
 
 fn own_patience(request: &Request) -> Duration {

@@ -11,17 +11,23 @@ use tokio::task::JoinSet;
 
 use super::core::{Core, Names};
 use super::desk::{self, DeskInput, DeskState};
+use super::runner::SandboxRunner;
 use super::{Belonging, ConfigError, Node, NodeConfig, member, requests};
 use crate::admission;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::journal::{JournalConfig, JournalError, RaftJournal};
 use crate::leadership::{Belongs, Driver, Gate, Keep, KeepError, Narrator, Sources, Standing};
-use crate::mesh::{self, MeshConfig, MeshError, PeerEvent};
+use crate::mesh::PeerEvent;
+use crate::mesh::wire::{self, MeshConfig, MeshError};
 use crate::task::NodeId;
-use crate::worker::{Handlers, Worker, WorkerConfig, WorkerError};
+use crate::sandbox::{Sandbox, SandboxConfig, SandboxError};
+use crate::worker::{DEFAULT_PATH, Handlers, Worker, WorkerConfig};
 
 /// Peer events that may wait for the election's thread.
 const PEER_QUEUE: usize = 1_024;
+
+/// Connections to other nodes at a time.
+const MAX_CONNECTIONS: u32 = 128;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +56,9 @@ pub enum StartError {
     /// The journal did not open.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The worker did not start.
+    /// The sandbox did not start.
     #[error(transparent)]
-    Worker(#[from] WorkerError),
+    Sandbox(#[from] SandboxError),
     /// The operating system gave no random bytes or no thread.
     #[error("the operating system refused {what}: {detail}")]
     System {
@@ -94,7 +100,7 @@ impl NodeBuilder {
         let clock: SharedClock = Arc::new(SystemClock);
         let (failure, _) = watch::channel(None::<String>);
 
-        let (mesh, inboxes) = mesh::start(mesh_config(&config, boot)).await?;
+        let (mesh, inboxes) = wire::start(mesh_config(&config, boot)).await?;
         if let Some(belongs) = &belongs {
             mesh.enter(belongs.swarm);
         }
@@ -103,7 +109,8 @@ impl NodeBuilder {
         let ledger = journal.ledger();
 
         let node = mesh.local();
-        let (worker, reports) = Worker::start(worker_config(&config, node), handlers).await?;
+        let sandbox = Sandbox::start(SandboxConfig::new(config.data.join("scratch")))?;
+        let worker = Worker::start(worker_config(&config, node), Arc::new(SandboxRunner::new(sandbox)), handlers);
         let gate = Gate::new(clock.clone());
         let narrator = Narrator::new(clock.clone());
         let first_standing = Standing { role: "founding", swarm: belongs.as_ref().map(|known| known.swarm), ..Standing::default() };
@@ -126,7 +133,7 @@ impl NodeBuilder {
             names: Names::default(),
             failure,
             config,
-            lock,
+            _lock: lock,
         });
         core.names.learn(node, &core.config.name);
 
@@ -151,7 +158,7 @@ impl NodeBuilder {
         let mut tasks = JoinSet::new();
         tasks.spawn(pass_on_peers(core.clone(), inboxes.peers, peers));
         tasks.spawn(desk::run(core.clone(), desk_queue));
-        tasks.spawn(member::report(core.clone(), reports));
+        tasks.spawn(member::report(core.clone()));
         tasks.spawn(member::take_heartbeats(core.clone(), inboxes.roster));
         tasks.spawn(member::take_work(core.clone(), inboxes.work));
         tasks.spawn(requests::serve(core.clone(), inboxes.api));
@@ -182,16 +189,22 @@ fn mesh_config(config: &NodeConfig, boot: u64) -> MeshConfig {
         mdns: config.mdns,
         name: config.name.clone(),
         boot,
-        ..MeshConfig::new(&config.data, config.secret.reveal())
+        secret: config.secret.reveal().to_owned(),
+        data: config.data.clone(),
+        max_connections: MAX_CONNECTIONS,
+        announce: None,
     }
 }
 
 fn worker_config(config: &NodeConfig, node: NodeId) -> WorkerConfig {
     WorkerConfig {
         node,
+        name: config.name.clone(),
         pods: config.pods.clone(),
         defaults: config.task_defaults.clone(),
         scratch_root: config.data.join("scratch"),
+        binary: std::env::current_exe().unwrap_or_default(),
+        path: DEFAULT_PATH.to_owned(),
     }
 }
 
@@ -293,6 +306,7 @@ async fn pass_on_peers(core: Arc<Core>, mut events: mpsc::Receiver<PeerEvent>, e
 
 /// A journal that has stopped stops the node: it could not keep a promise any more.
 async fn watch_journal(core: Arc<Core>, journal: Arc<RaftJournal>) {
-    let why = journal.stopped().await;
-    core.fail(&format!("the journal has stopped: {why}"));
+    if let Ok(why) = journal.stopped().wait_for(Option::is_some).await {
+        core.fail(&format!("the journal has stopped: {}", why.as_deref().unwrap_or_default()));
+    }
 }

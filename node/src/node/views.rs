@@ -1,16 +1,20 @@
 //! What requests are answered with: the ledger's rows, the desk's leases and this node's standing put together for people.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
 use super::leader_requests::{read, unreadable};
 use crate::api::{
-    ApiError, AttemptView, LeaderView, NodeView, OutputChunk, Request, Response, StatusView, TaskFilter, TaskResult, TaskSummary,
+    ApiError, AttemptView, LeaderView, MemberState, NodeView, OutputChunk, PodView, Request, Response, StatusView, TaskFilter, TaskResult, TaskSummary,
     TaskView,
 };
+use crate::dispatch::LeaseView;
+use crate::journal::Journal;
+use crate::journal::ledger::{Output, TaskQuery};
 use crate::sandbox::OutputStream;
-use crate::task::{AttemptNumber, NodeId, Program, TaskId, TaskRecord, TaskSpec, Usage};
+use crate::task::{AttemptNumber, GroupName, NodeId, Pod, Program, TaskId, TaskRecord, TaskSpec, Usage};
 
 /// The most bytes of output in one answer.
 const MAX_CHUNK: usize = 256 << 10;
@@ -26,7 +30,7 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
     let acting = core.gate.acting();
     let running = core.desk.read(|leading| leading.board.leased()).unwrap_or(0) as u64;
     let counts = read(core, |core| core.ledger.counts().map_err(unreadable)).await?;
-    let waiting = |state: &str| counts.iter().filter(|row| row.state == state).map(|row| row.count).sum::<u64>();
+    let waiting = |state: &str| counts.iter().filter(|(_, of, _)| *of == state).map(|(.., count)| count).sum::<u64>();
     let tasks = vec![
         ("queued".to_owned(), waiting("queued").saturating_sub(running)),
         ("running".to_owned(), running),
@@ -41,6 +45,7 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
         why: standing.why.clone(),
         tenure: now.saturating_sub(standing.since),
     });
+    let standing_age = now.saturating_sub(standing.since);
     let mut warnings = Vec::new();
     if standing.swarm.is_none() {
         warnings.push(format!("no swarm yet: {}", who_is_here(core)));
@@ -65,7 +70,7 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
         leader,
         term: standing.term,
         voters: raft.voters,
-        age: if acting.is_some() { Duration::ZERO } else { now.saturating_sub(core.journal.last_heard().unwrap_or_default()) },
+        age: if acting.is_some() { Duration::ZERO } else { core.journal.last_append().map_or(standing_age, |at| at.elapsed()) },
         tasks,
         journal_index: raft.applied,
         journal_bytes_written: core.journal.bytes_written(),
@@ -74,15 +79,18 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
 }
 
 /// Groups with waiting tasks that no live member serves.
-fn unserved(core: &Core, counts: &[crate::journal::CountRow]) -> Vec<String> {
-    let served = core.desk.read(|leading| leading.liveness.groups_served()).unwrap_or_default();
-    let waits = |row: &&crate::journal::CountRow| row.count > 0 && (row.state == "queued" || row.state == "delayed");
-    counts
-        .iter()
-        .filter(waits)
-        .filter(|row| !served.contains(&row.group))
-        .map(|row| format!("{} tasks wait for group {}, which no live node serves", row.count, row.group))
-        .collect()
+fn unserved(core: &Core, counts: &[(GroupName, &'static str, u64)]) -> Vec<String> {
+    let served = core.desk.read(|leading| {
+        leading.liveness.live_pods().flat_map(|pod| pod.groups.iter().cloned()).collect::<BTreeSet<GroupName>>()
+    });
+    let served = served.unwrap_or_default();
+    let mut waiting: BTreeMap<&GroupName, u64> = BTreeMap::new();
+    for (group, _, count) in counts.iter().filter(|(_, state, _)| matches!(*state, "queued" | "delayed")) {
+        *waiting.entry(group).or_default() += count;
+    }
+    waiting.retain(|group, count| *count > 0 && !served.contains(*group));
+    let line = |(group, count)| format!("{count} tasks wait for group {group}, which no live node serves");
+    waiting.into_iter().map(line).collect()
 }
 
 /// Whom this node sees, in words.
@@ -106,32 +114,36 @@ pub(super) fn nodes(core: &Core) -> Result<Vec<NodeView>, ApiError> {
     let raft = core.journal.status().borrow().clone();
     let peers = core.mesh.peers();
     let now = core.clock.now();
-    let view = core.desk.read(|leading| {
-        members
-            .iter()
-            .map(|member| {
-                let mut view = leading.liveness.view(now, member.node);
-                view.name.clone_from(&member.name);
-                view.rank = member.rank;
-                for (task, lease) in leading.board.leases_of(member.node) {
-                    if let Some(pod) = view.pods.get_mut(usize::from(lease.pod.0)).filter(|_| !lease.ended) {
-                        pod.running.push(task);
-                    }
-                }
-                view
-            })
-            .collect::<Vec<NodeView>>()
-    });
-    let mut view = view.unwrap_or_default();
-    for node in &mut view {
-        node.role = role(core, &raft, node.node).to_owned();
-        node.address = if node.node == core.node {
+    let mut views = Vec::with_capacity(members.len());
+    for member in members {
+        let (heard, leases) = core
+            .desk
+            .read(|leading| (leading.liveness.view(now, member.node), leading.board.leases_of(member.node).collect::<Vec<_>>()))
+            .unwrap_or_default();
+        let beat = heard.as_ref().and_then(|heard| heard.heartbeat.as_ref());
+        let pod = |(index, pod): (usize, &Pod)| {
+            let here = |(_, lease): &&(TaskId, LeaseView)| usize::from(lease.pod.0) == index && !lease.ended;
+            let running = leases.iter().filter(here).map(|(task, _)| *task).collect();
+            PodView { groups: pod.groups.clone(), slots: pod.slots, running }
+        };
+        let address = if member.node == core.node {
             core.mesh.addresses().first().map(ToString::to_string)
         } else {
-            peers.iter().find(|peer| peer.node == node.node).map(|peer| peer.address.clone())
+            peers.iter().find(|peer| peer.node == member.node).map(|peer| peer.address.clone())
         };
+        views.push(NodeView {
+            node: member.node,
+            name: member.name,
+            rank: member.rank,
+            state: heard.as_ref().map_or(MemberState::Unknown, |heard| heard.state),
+            role: role(core, &raft, member.node).to_owned(),
+            last_heard: heard.as_ref().and_then(|heard| heard.last_heard),
+            pods: beat.map(|beat| beat.pods.iter().enumerate().map(pod).collect()).unwrap_or_default(),
+            version: beat.map(|beat| beat.version.clone()),
+            address,
+        });
     }
-    Ok(view)
+    Ok(views)
 }
 
 fn role(core: &Core, raft: &crate::journal::RaftStatus, node: NodeId) -> &'static str {
@@ -182,7 +194,7 @@ pub(super) fn result(core: &Core, task: TaskId) -> Result<TaskResult, ApiError> 
     if !record.state.is_final() {
         return Err(ApiError::NotEnded(task));
     }
-    let (stdout, stderr) = core.ledger.output(task).map_err(unreadable)?.unwrap_or_default();
+    let Output { stdout, stderr } = core.ledger.output(task).map_err(unreadable)?;
     let last = record.attempts.last();
     Ok(TaskResult {
         task,
@@ -208,13 +220,11 @@ pub(super) fn tasks(core: &Core, filter: &TaskFilter) -> Result<Vec<TaskSummary>
     let mut found: Vec<TaskSummary> = Vec::new();
     let mut before = filter.before;
     loop {
-        let rows = core
-            .ledger
-            .tasks(filter.state.as_deref(), filter.group.as_ref(), before, limit)
-            .map_err(unreadable)?;
+        let query = TaskQuery { state: filter.state.clone(), group: filter.group.clone(), before, limit };
+        let rows = core.ledger.tasks(&query).map_err(unreadable)?;
         let last_page = rows.len() < limit;
-        before = rows.last().map(|record| record.task);
-        for record in rows {
+        before = rows.last().map(|(record, _)| record.task);
+        for (record, _) in rows {
             if skip_leased && core.desk.lease(record.task).is_some() {
                 continue;
             }
@@ -229,9 +239,13 @@ pub(super) fn tasks(core: &Core, filter: &TaskFilter) -> Result<Vec<TaskSummary>
 
 /// The tasks that are handed out, newest first.
 fn running(core: &Core, filter: &TaskFilter, limit: usize) -> Result<Vec<TaskSummary>, ApiError> {
-    let leased = core.desk.read(|leading| leading.board.leased_tasks().collect::<Vec<TaskId>>()).unwrap_or_default();
+    let members = core.ledger.members().map_err(unreadable)?;
+    let leased = core.desk.read(|leading| {
+        let tasks = members.iter().flat_map(|member| leading.board.leases_of(member.node));
+        tasks.filter(|(_, lease)| !lease.ended).map(|(task, _)| task).collect::<BTreeSet<TaskId>>()
+    });
     let mut found = Vec::new();
-    for task in leased.into_iter().rev().filter(|task| filter.before.is_none_or(|before| *task < before)) {
+    for task in leased.unwrap_or_default().into_iter().rev().filter(|task| filter.before.is_none_or(|before| *task < before)) {
         let Some(record) = core.ledger.task(task).map_err(unreadable)?.filter(|record| !record.state.is_final()) else { continue };
         let view = summary(core, record)?;
         if filter.group.as_ref().is_none_or(|group| *group == view.group) {
@@ -277,7 +291,7 @@ pub(super) fn kept_output(core: &Core, task: TaskId, stream: OutputStream, from:
     if !record.state.is_final() {
         return Ok(None);
     }
-    let (stdout, stderr) = core.ledger.output(task).map_err(unreadable)?.unwrap_or_default();
+    let Output { stdout, stderr } = core.ledger.output(task).map_err(unreadable)?;
     let kept = match stream {
         OutputStream::Stdout => stdout,
         OutputStream::Stderr => stderr,
@@ -302,7 +316,8 @@ pub(super) async fn output_here(core: &Arc<Core>, request: Request) -> Result<Re
     match request {
         Request::Output { task, stream, from, patience } => {
             let missing = || ApiError::NotFound { what: "running task".to_owned(), id: task.to_string() };
-            core.worker.output(task, stream, from, patience).await.map(Response::Output).ok_or_else(missing)
+            let (attempt, chunk) = core.worker.output(task, stream, from, patience).await.ok_or_else(missing)?;
+            Ok(Response::Output(OutputChunk { from: chunk.from, bytes: chunk.bytes, attempt: Some(attempt), end: false }))
         }
         Request::Drain(node) if node == core.node => {
             core.worker.drain();

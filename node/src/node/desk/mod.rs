@@ -20,10 +20,10 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::core::Core;
 use crate::dispatch::{Board, BoardConfig, Input, LeaseView, Next, Offer};
-use crate::journal::{Applied, Fact, Reply};
+use crate::journal::{Applied, Fact, Journal, Reply};
 use crate::leadership::NarrationKind;
-use crate::roster::{Heartbeat, Liveness, RosterEvent};
-use crate::task::{LostWhy, NodeId, TaskId, Term};
+use crate::roster::{Change, Heard, Heartbeat, Liveness, LivenessConfig};
+use crate::task::{NodeId, TaskId, Term};
 use crate::worker::protocol::{ToLeader, ToMember};
 use effects::Outbox;
 
@@ -133,7 +133,8 @@ impl Desk {
         let now = self.core.clock.now();
         let expected: BTreeSet<NodeId> =
             opening.members.iter().copied().filter(|node| *node == self.core.node || self.core.is_connected(*node)).collect();
-        let liveness = Liveness::new(now, opening.members.iter().copied());
+        let mut liveness = Liveness::new(LivenessConfig::default());
+        opening.members.iter().for_each(|member| liveness.known(now, *member));
         let leading = Leading { term, board: Board::new(BoardConfig::default()), liveness };
         self.core.desk.change(|desk| *desk = Some(leading));
         let mut inputs = vec![Input::Opened { term, last_task_before: opening.last_task, expected }];
@@ -163,46 +164,50 @@ impl Desk {
                 return;
             }
         };
-        let now = self.core.clock.now();
-        let events = self.core.desk.change(|desk| desk.as_mut().map(|desk| desk.liveness.heartbeat(now, from, &beat)));
-        let Some(events) = events else { return };
-        let stale = events.iter().any(|event| matches!(event, RosterEvent::Stale { .. }));
-        self.take_roster_events(events);
-        if stale {
-            return;
-        }
-        self.settle_membership(from, &beat);
+        self.core.names.learn(from, &beat.name);
         let offer = Offer {
             node: from,
             boot: beat.boot,
-            pods: beat.pods,
-            held: beat.held,
+            pods: beat.pods.clone(),
+            held: beat.held.clone(),
             processed: beat.processed,
             accepts: !beat.draining && !beat.busy,
         };
+        self.settle_membership(from, &beat);
+        let now = self.core.clock.now();
+        let heard = self.core.desk.change(|desk| desk.as_mut().map(|desk| desk.liveness.heartbeat(now, from, beat)));
+        match heard {
+            Some(Heard::Fresh(change)) => self.take_change(change),
+            Some(Heard::Outdated | Heard::TooMany) | None => return,
+        }
         self.feed(vec![Input::Offer(offer)]);
     }
 
     fn take_down(&mut self, node: NodeId, gone: bool) {
         let now = self.core.clock.now();
-        let events = self.core.desk.change(|desk| desk.as_mut().map(|desk| desk.liveness.down(now, node, gone)));
-        self.take_roster_events(events.unwrap_or_default());
+        let change = self.core.desk.change(|desk| desk.as_mut().and_then(|desk| desk.liveness.down(now, node, gone)));
+        self.take_change(change);
     }
 
-    fn take_roster_events(&mut self, events: Vec<RosterEvent>) {
-        for event in events {
-            tracing::debug!(?event, "roster");
-            if let RosterEvent::Lost { node, why } = event {
-                self.core.narrator.tell(NarrationKind::Warning, format!("lost {}: {why}", self.core.name_of(node)));
-                self.feed(vec![Input::MemberLost { node, why: LostWhy::MemberLost }]);
+    fn take_change(&mut self, change: Option<Change>) {
+        let name = |node| self.core.name_of(node);
+        let (text, lost) = match change {
+            None => return,
+            Some(Change::Appeared(node)) => (format!("{} offers its slots", name(node)), None),
+            Some(Change::Returned { node, away }) => (format!("{} is back after {} s", name(node), away.as_secs()), None),
+            Some(Change::Restarted(node)) => (format!("{} was restarted", name(node)), None),
+            Some(Change::Lost { node, why }) => {
+                (format!("lost {}: {why}; what it held is handed out again", name(node)), Some(Input::MemberLost { node, why }))
             }
-        }
+        };
+        self.core.narrator.tell(NarrationKind::Peer, text);
+        self.feed(lost.into_iter().collect());
     }
 
     fn tick(&mut self) {
         let now = self.core.clock.now();
-        let events = self.core.desk.change(|desk| desk.as_mut().map(|desk| desk.liveness.tick(now)));
-        self.take_roster_events(events.unwrap_or_default());
+        let changes = self.core.desk.change(|desk| desk.as_mut().map(|desk| desk.liveness.tick(now)));
+        changes.unwrap_or_default().into_iter().for_each(|change| self.take_change(Some(change)));
         self.feed(vec![Input::Tick { wall: self.core.clock.wall() }]);
         self.reconcile_voters(now);
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Answers, Desk, Input, RETRY};
 use crate::dispatch::{DelayedTask, Next};
-use crate::journal::{Denial, Fact, ProposeError, Reply};
+use crate::journal::ledger::ReadyTask;
+use crate::journal::{Denial, Fact, Journal, ProposeError, Reply};
 use crate::node::core::Core;
 use crate::task::{AttemptEnd, Fence, GroupName, NodeId, TaskId, TaskState, Term, UnixMillis};
 use crate::worker::protocol::{ToLeader, ToMember};
@@ -79,12 +80,7 @@ impl Desk {
             let rows = tokio::task::spawn_blocking(move || ledger.delayed(after, limit)).await;
             let Ok(Ok(rows)) = rows else { return Answers::default() };
             let more = rows.len() == limit;
-            let delayed = |row: crate::journal::DelayedRow| DelayedTask {
-                until: row.until,
-                task: row.task,
-                group: row.group,
-                attempt: row.attempt,
-            };
+            let delayed = |(until, row): (UnixMillis, ReadyTask)| DelayedTask { until, task: row.task, group: row.group, attempt: row.attempt };
             vec![Input::DelayedWindow { tasks: rows.into_iter().map(delayed).collect(), more }].into()
         }));
     }
@@ -119,6 +115,10 @@ async fn settle(core: Arc<Core>, term: Term, ends: Vec<Settlement>) -> Answers {
             Ok(replies) => break replies,
             // Its member keeps the report and brings it to the next leader.
             Err(ProposeError::NotLeader(_) | ProposeError::Stopped(_)) => return Answers::default(),
+            Err(error @ ProposeError::TooLarge { .. }) => {
+                tracing::error!(%error, "a report can't be written down");
+                return Answers::default();
+            }
             Err(ProposeError::TimedOut | ProposeError::Full | ProposeError::DiskFull) => {
                 tokio::time::sleep(RETRY).await;
                 if core.standing.borrow().acting != Some(term) {
@@ -158,8 +158,8 @@ fn is_recorded(core: &Core, task: TaskId, fence: Fence) -> bool {
 
 /// Where the ledger has a task.
 pub(super) fn place_of(core: &Core, task: TaskId) -> Next {
-    let (Ok(Some(record)), Ok(Some(spec))) = (core.ledger.task(task), core.ledger.spec(task)) else { return Next::Final };
-    let (group, attempt) = (spec.group, record.next_attempt());
+    let (Ok(Some(record)), Ok(Some(group))) = (core.ledger.task(task), core.ledger.group(task)) else { return Next::Final };
+    let attempt = record.next_attempt();
     match record.state {
         TaskState::Queued => Next::Ready { group, attempt },
         TaskState::Delayed { until } => Next::Delayed { until, group, attempt },

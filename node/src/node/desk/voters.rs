@@ -2,24 +2,25 @@
 //!
 //! `roster::plan` decides (pure); this part only asks the journal for one change at a time and waits for its answer.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::settle::MEMBERSHIP_PATIENCE;
 use super::{Answers, Desk};
-use crate::journal::{Fact, Member, MembershipError, SharedJournal};
-use crate::roster::{self, Heartbeat, VoterChange};
+use crate::journal::{Fact, Journal, Member, MemberRole, MembershipError, RaftJournal};
+use crate::roster::{self, Candidate, Heartbeat, MemberView, VotersChange, VotersPolicy};
 use crate::task::NodeId;
 
 /// How often the set of voters is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
-/// The most nodes whose disks count.
-pub(super) const TARGET: usize = 5;
 
 /// When the voters were last looked at, and whether a change is under way.
 #[derive(Debug, Default)]
 pub(super) struct Reconciler {
     last: Option<Duration>,
-    under_way: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    under_way: Arc<AtomicBool>,
 }
 
 impl Desk {
@@ -40,18 +41,32 @@ impl Desk {
         }));
     }
 
+    /// Every member as the plan wants to know it.
+    fn candidates(&self, now: Duration) -> Vec<Candidate> {
+        let views: Vec<_> = self.core.desk.read(|leading| leading.liveness.views(now).collect()).unwrap_or_default();
+        let candidate = |(node, view): (NodeId, MemberView)| {
+            let beat = view.heartbeat.as_ref();
+            Candidate {
+                node,
+                rank: beat.map_or(0, |beat| beat.rank),
+                eligible: beat.is_some_and(|beat| beat.role == MemberRole::Voter && !beat.draining),
+                dead_for: view.lost_for,
+                behind: self.core.journal.behind(node),
+            }
+        };
+        views.into_iter().map(candidate).collect()
+    }
+
     /// Looks at the voters once a second and has at most one change made.
     pub(super) fn reconcile_voters(&mut self, now: Duration) {
-        use std::sync::atomic::Ordering;
         if self.voters.last.is_some_and(|last| now.saturating_sub(last) < PERIOD) || self.voters.under_way.load(Ordering::Relaxed) {
             return;
         }
         self.voters.last = Some(now);
         let status = self.core.journal.status().borrow().clone();
-        let planned = self.core.desk.read(|leading| {
-            roster::plan(now, &leading.liveness, &status.voters, &status.learners, self.core.node, TARGET)
-        });
-        let Some(change) = planned.flatten() else { return };
+        let voters: BTreeSet<NodeId> = status.voters.iter().copied().collect();
+        let nodes = self.candidates(now);
+        let Some(change) = roster::plan(&voters, &nodes, self.core.node, &VotersPolicy::default()) else { return };
         tracing::info!(?change, "the set of voters changes");
         let (journal, under_way) = (self.core.journal.clone(), self.voters.under_way.clone());
         under_way.store(true, Ordering::Relaxed);
@@ -66,9 +81,9 @@ impl Desk {
     }
 }
 
-async fn make(journal: SharedJournal, change: VoterChange) -> Result<(), MembershipError> {
+async fn make(journal: Arc<RaftJournal>, change: VotersChange) -> Result<(), MembershipError> {
     match change {
-        VoterChange::AddLearner(node) => journal.add_learner(node).await,
-        VoterChange::SetVoters(voters) => journal.change_voters(voters).await,
+        VotersChange::AddLearner(node) => journal.add_learner(node).await,
+        VotersChange::SetVoters(voters) => journal.change_voters(voters.into_iter().collect()).await,
     }
 }
