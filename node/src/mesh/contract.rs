@@ -309,32 +309,33 @@ pub(super) async fn a_room_that_does_not_read_does_not_silence_the_others(ground
     assert_eq!(kept, super::inbox::BULK_INBOX);
 }
 
-/// Runs every claim over a ground made anew for each.
+/// Runs every claim, each over a new ground, under the test attribute given.
 macro_rules! hold_the_contract {
-    ($(#[$test:meta])* $ground:expr; $($claim:ident),* $(,)?) => {
-        $(
-            $(#[$test])*
-            async fn $claim() {
-                super::super::contract::$claim(&mut $ground).await;
-            }
-        )*
+    (@one $attribute:tt, $ground:expr, $($claim:ident)*) => {
+        $($crate::mesh::contract::hold_the_contract!(@test $attribute, $ground, $claim);)*
     };
-    ($(#[$test:meta])* $ground:expr) => {
-        hold_the_contract! {
-            $(#[$test])* $ground;
-            messages_keep_their_order_within_a_service,
-            questions_get_their_own_answers,
-            a_dropped_reply_is_a_refusal,
-            a_question_nobody_answers_times_out,
-            messages_up_to_the_limit_pass_and_larger_ones_are_refused,
-            strangers_are_not_connected,
-            a_peer_that_leaves_in_the_middle_of_a_question_is_noticed,
-            a_broadcast_reaches_every_member,
-            two_swarms_turn_each_other_away_by_name,
-            nodes_of_no_swarm_may_only_found_one,
-            entering_a_swarm_is_told_before_anything_else,
-            a_slow_reader_fills_a_bounded_queue,
-            a_room_that_does_not_read_does_not_silence_the_others,
+    (@test [$($attribute:tt)*], $ground:expr, $claim:ident) => {
+        #[$($attribute)*]
+        async fn $claim() {
+            $crate::mesh::contract::$claim(&mut $ground).await;
+        }
+    };
+    ($attribute:tt, $ground:expr) => {
+        $crate::mesh::contract::hold_the_contract! {
+            @one $attribute, $ground,
+            messages_keep_their_order_within_a_service
+            questions_get_their_own_answers
+            a_dropped_reply_is_a_refusal
+            a_question_nobody_answers_times_out
+            messages_up_to_the_limit_pass_and_larger_ones_are_refused
+            strangers_are_not_connected
+            a_peer_that_leaves_in_the_middle_of_a_question_is_noticed
+            a_broadcast_reaches_every_member
+            two_swarms_turn_each_other_away_by_name
+            nodes_of_no_swarm_may_only_found_one
+            entering_a_swarm_is_told_before_anything_else
+            a_slow_reader_fills_a_bounded_queue
+            a_room_that_does_not_read_does_not_silence_the_others
         }
     };
 }

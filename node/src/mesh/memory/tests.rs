@@ -18,10 +18,7 @@ impl Ground for InMemory {
     }
 }
 
-hold_the_contract! {
-    #[tokio::test(start_paused = true)]
-    InMemory::default()
-}
+hold_the_contract! { [tokio::test(start_paused = true)], InMemory::default() }
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_is_silent_until_the_peer_is_held_for_lost_and_heals() {

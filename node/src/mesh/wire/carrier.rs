@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::super::frame::{Frame, FrameError, HEADER, Header, Kind};
-use super::super::hello::{Hello, Objection};
+use super::super::hello::Hello;
 use super::super::inbox::PATIENCE;
 use super::super::intake::{Fault, Intake};
 use super::super::link::{Link, Outlet};
@@ -333,12 +333,4 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 /// A read that must bring something before the peer counts as silent.
 async fn heard(read: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
     timeout(SILENCE, read).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-/// Why a peer was turned away, if it was.
-pub(super) fn objection(end: &End) -> Option<&Objection> {
-    match end {
-        End::Fault(Fault::Objection(objection)) => Some(objection),
-        _ => None,
-    }
 }

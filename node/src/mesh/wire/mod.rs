@@ -17,5 +17,8 @@ mod refusals;
 mod streams;
 mod transport;
 
-pub use config::{MeshConfig, MeshError};
+pub use config::{DEFAULT_MAX_CONNECTIONS, MeshConfig, MeshError};
 pub use handle::start;
+
+#[cfg(test)]
+mod tests;
