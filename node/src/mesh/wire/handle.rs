@@ -58,7 +58,8 @@ pub async fn start(config: MeshConfig) -> Result<(SharedMesh, Inboxes), MeshErro
     let table = Table::new(card);
     let (hub, commands) = mpsc::channel(COMMANDS);
     let task = Hub::new(swarm, table.clone(), inlets, events, refusals, addresses.clone(), &config);
-    tokio::spawn(task.run(bound, commands));
+    bound.into_iter().for_each(|address| task.listening(address));
+    tokio::spawn(task.run(commands));
     Ok((Arc::new(WireMesh { table, addresses, hub }), inboxes))
 }
 

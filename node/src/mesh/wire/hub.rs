@@ -170,8 +170,7 @@ impl Hub {
     }
 
     /// Runs until the handle is dropped or closes it; then every link and listener is closed.
-    pub(super) async fn run(mut self, bound: Vec<SocketAddr>, mut commands: mpsc::Receiver<Command>) {
-        bound.into_iter().for_each(|address| self.listening(address));
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut ours = self.table.watch_swarm();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -202,7 +201,8 @@ impl Hub {
         }
     }
 
-    fn listening(&mut self, address: SocketAddr) {
+    /// This node can be reached there.
+    pub(super) fn listening(&self, address: SocketAddr) {
         tracing::info!(%address, "listening");
         let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
         if !self.announced && !addresses.contains(&address) {
