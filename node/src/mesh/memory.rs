@@ -276,10 +276,8 @@ impl Mesh for MemoryMesh {
 
     /// Nothing: every node of this network is known already.
     fn dial(&self, _peers: Vec<String>) {}
-}
 
-impl Drop for MemoryMesh {
-    fn drop(&mut self) {
+    fn close(&self) {
         let node = self.local();
         let mut state = self.network.state();
         // Not if the node has joined anew in the meantime.
@@ -290,3 +288,12 @@ impl Drop for MemoryMesh {
         }
     }
 }
+
+impl Drop for MemoryMesh {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

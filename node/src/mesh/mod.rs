@@ -13,6 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::task::{NodeId, SwarmId};
 
+#[cfg(test)]
+mod contract;
 mod events;
 mod frame;
 mod hello;
@@ -21,6 +23,7 @@ mod intake;
 mod link;
 pub mod memory;
 mod table;
+pub mod wire;
 
 /// Which room a message is for. Each has a bounded inbox of its own, so that one room's flood does not delay another's mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -208,6 +211,10 @@ pub trait Mesh: Send + Sync + 'static {
 
     /// Adds addresses to try, `host:port` each; names may resolve to several. Tried again with back-off for as long as the mesh lives.
     fn dial(&self, peers: Vec<String>);
+
+    /// Leaves the network: links and listeners are closed soon after. Harmless if done twice; dropping the last handle does
+    /// the same.
+    fn close(&self);
 }
 
 /// The mesh as rooms hold it.

@@ -1,0 +1,509 @@
+//! The one task that drives libp2p: it dials, accepts, keeps one link per peer and tells who came and went.
+//!
+//! Enter: libp2p's events, the handle's commands, reports of the tasks it started. Payloads do not pass through here, but
+//! for broadcasts that travel over others.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use libp2p::PeerId;
+use libp2p::core::ConnectedPoint;
+use libp2p::gossipsub;
+use libp2p::mdns;
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use tokio::sync::mpsc;
+
+use super::super::events::Events;
+use super::super::inbox::Inlets;
+use super::super::intake::Intake;
+use super::super::link::Link;
+use super::super::table::Table;
+use super::super::{Incoming, Peer, PeerEvent};
+use super::address_book::AddressBook;
+use super::behaviour::{Behaviour, BehaviourEvent};
+use super::carrier::{self, End};
+use super::dialer::Dialer;
+use super::gossip::{Gossip, topic};
+use super::refusals::Refusals;
+use super::streams::StreamEvent;
+use super::transport::{describe, ip_of, multiaddress, socket_address};
+use super::{MeshConfig, MeshError, keys, probe};
+use crate::task::{NodeId, SwarmId};
+
+/// libp2p's swarm of connections; not to be confused with a swarm of nodes.
+pub(super) type Swarm = libp2p::Swarm<Behaviour>;
+
+/// Where this node can be reached, shared with its handle.
+pub(super) type Addresses = Arc<RwLock<Vec<SocketAddr>>>;
+
+/// Reports of started tasks that wait.
+const REPORTS: usize = 256;
+
+/// Housekeeping: connections without a link, the address book.
+const SWEEP: Duration = Duration::from_secs(2);
+
+/// A connection must have become a link within this time.
+const UNLINKED: Duration = Duration::from_secs(15);
+
+/// A link older than this is replaced by a new connection: the peer would not have made one if it still had the old.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// A name must be resolved within this time.
+const RESOLVE: Duration = Duration::from_secs(5);
+
+/// Addresses of one name that are tried.
+const MAX_RESOLVED: usize = 64;
+
+/// What the handle wants.
+#[derive(Debug)]
+pub(super) enum Command {
+    Gossip(Gossip),
+    Dial(Vec<String>),
+    Close,
+}
+
+/// What a started task found out.
+enum Report {
+    Met(ConnectionId, Result<Box<carrier::Met<libp2p::Stream>>, End>),
+    Ended(ConnectionId, Arc<Link>, End),
+    Probed(NodeId, bool),
+    Resolved(String, Vec<SocketAddr>),
+}
+
+/// A connection, linked or about to be.
+struct Connection {
+    node: NodeId,
+    address: Option<SocketAddr>,
+    outbound: bool,
+    since: Instant,
+    link: Option<Arc<Link>>,
+}
+
+/// See the module.
+pub(super) struct Hub {
+    swarm: Swarm,
+    table: Arc<Table>,
+    inlets: Inlets,
+    events: Events,
+    refusals: Refusals,
+    addresses: Addresses,
+    announced: bool,
+    connections: HashMap<ConnectionId, Connection>,
+    dialling: HashMap<ConnectionId, SocketAddr>,
+    /// Where each linked node listens.
+    homes: BTreeMap<NodeId, SocketAddr>,
+    /// Lost nodes of which it is not yet known whether they are gone, with their boot.
+    probing: BTreeMap<NodeId, u64>,
+    dialer: Dialer,
+    book: AddressBook,
+    reports: mpsc::Sender<Report>,
+    reported: mpsc::Receiver<Report>,
+}
+
+impl Hub {
+    /// Listens on all addresses; gives those that libp2p reports first, one for each.
+    pub(super) async fn listen(swarm: &mut Swarm, listen: &[SocketAddr]) -> Result<Vec<SocketAddr>, MeshError> {
+        let mut bound = Vec::new();
+        for address in listen {
+            let failed = |source: std::io::Error| match source.kind() {
+                std::io::ErrorKind::AddrInUse => MeshError::PortTaken { address: *address },
+                _ => MeshError::Listen { address: *address, source },
+            };
+            let listener = swarm.listen_on(multiaddress(*address)).map_err(|problem| match problem {
+                libp2p::TransportError::Other(source) => failed(source),
+                other => MeshError::Setup(other.to_string()),
+            })?;
+            loop {
+                match swarm.select_next_some().await {
+                    SwarmEvent::NewListenAddr { listener_id, address } if listener_id == listener => {
+                        bound.extend(socket_address(&address));
+                        break;
+                    }
+                    SwarmEvent::ListenerClosed { listener_id, reason: Err(source), .. } if listener_id == listener => {
+                        return Err(failed(source));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(bound)
+    }
+
+    /// Ready to run.
+    pub(super) fn new(
+        swarm: Swarm,
+        table: Arc<Table>,
+        inlets: Inlets,
+        events: Events,
+        refusals: Refusals,
+        addresses: Addresses,
+        config: &MeshConfig,
+    ) -> Hub {
+        let (reports, reported) = mpsc::channel(REPORTS);
+        let now = Instant::now();
+        let mut dialer = Dialer::new(getrandom::u64().unwrap_or(table.local().0));
+        let book = AddressBook::load(&config.data);
+        config.peers.iter().for_each(|peer| dialer.add_name(peer.clone(), now));
+        book.peers()
+            .filter(|(node, _)| *node != table.local())
+            .for_each(|(node, address)| dialer.learn(address, Some(node), now));
+        Hub {
+            swarm,
+            table,
+            inlets,
+            events,
+            refusals,
+            addresses,
+            announced: config.announce.is_some(),
+            connections: HashMap::new(),
+            dialling: HashMap::new(),
+            homes: BTreeMap::new(),
+            probing: BTreeMap::new(),
+            dialer,
+            book,
+            reports,
+            reported,
+        }
+    }
+
+    /// Runs until the handle is dropped or closes it; then every link and listener is closed.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut ours = self.table.watch_swarm();
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.dial_due();
+            let dial_next = self.dialer.deadline();
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_swarm(event),
+                Some(report) = self.reported.recv() => self.on_report(report),
+                command = commands.recv() => match command {
+                    Some(Command::Close) | None => break,
+                    Some(Command::Gossip(gossip)) => self.gossip(&gossip),
+                    Some(Command::Dial(peers)) => {
+                        peers.into_iter().for_each(|peer| self.dialer.add_name(peer, Instant::now()));
+                    }
+                },
+                Ok(()) = ours.changed() => {
+                    let swarm = *ours.borrow_and_update();
+                    swarm.into_iter().for_each(|swarm| self.entered(swarm));
+                }
+                _ = sweep.tick() => self.sweep(),
+                () = sleep_until(dial_next) => {}
+            }
+        }
+        self.table.clear();
+        if let Some(save) = self.book.save() {
+            tokio::task::spawn_blocking(save);
+        }
+    }
+
+    /// This node can be reached there.
+    pub(super) fn listening(&self, address: SocketAddr) {
+        tracing::info!(%address, "listening");
+        let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
+        if !self.announced && !addresses.contains(&address) {
+            addresses.push(address);
+            // What others can use comes first.
+            addresses.sort_by_key(|address| address.ip().is_loopback());
+        }
+    }
+
+    fn dial_due(&mut self) {
+        let table = self.table.clone();
+        let due = self.dialer.due(Instant::now(), |node| table.link(node).is_some());
+        for name in due.resolve {
+            let reports = self.reports.clone();
+            tokio::spawn(async move {
+                let addresses = resolve(&name).await;
+                drop(reports.send(Report::Resolved(name, addresses)).await);
+            });
+        }
+        for address in due.dial {
+            let options = libp2p::swarm::dial_opts::DialOpts::unknown_peer_id()
+                .address(multiaddress(address))
+                // Never from the listening port: a peer that restarts would find the pair of ports still in use.
+                .allocate_new_port()
+                .build();
+            self.dialling.insert(options.connection_id(), address);
+            let connection = options.connection_id();
+            if let Err(problem) = self.swarm.dial(options) {
+                self.dial_failed(connection, &problem);
+            }
+        }
+    }
+
+    fn dial_failed(&mut self, connection: ConnectionId, problem: &DialError) {
+        let Some(address) = self.dialling.remove(&connection) else { return };
+        if let DialError::LocalPeerId { .. } = problem {
+            tracing::debug!(%address, "this is our own address");
+            self.dialer.own(address, Instant::now());
+        } else {
+            tracing::debug!(%address, %problem, "dialling failed");
+            self.dialer.failed(address, Instant::now());
+        }
+    }
+
+    fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.connected(connection_id, peer_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
+                let why = cause.map_or_else(|| "it was closed".to_owned(), |cause| cause.to_string());
+                self.disconnected(connection_id, why);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => self.dial_failed(connection_id, &error),
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                tracing::debug!(address = %send_back_addr, %error, "an incoming connection failed");
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                if let Some(address) = socket_address(&address) {
+                    self.listening(address);
+                }
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                let expired = socket_address(&address);
+                let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
+                addresses.retain(|address| self.announced || Some(*address) != expired);
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "the listener has a problem"),
+            _ => {}
+        }
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Streams(StreamEvent::Opened { connection, stream }) => self.opened(connection, stream),
+            BehaviourEvent::Streams(StreamEvent::Failed { connection, why }) => {
+                tracing::debug!(why, "a peer refused our stream");
+                self.swarm.close_connection(connection);
+            }
+            BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. }) => self.heard(message),
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
+                for (peer, address) in found {
+                    if let Some(address) = socket_address(&address) {
+                        self.dialer.learn(address, Some(keys::node_id(&peer)), Instant::now());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn connected(&mut self, connection: ConnectionId, peer: PeerId, endpoint: &ConnectedPoint) {
+        let (node, now) = (keys::node_id(&peer), Instant::now());
+        let address = socket_address(endpoint.get_remote_address());
+        let outbound = endpoint.is_dialer();
+        if let Some(dialled) = self.dialling.remove(&connection) {
+            self.dialer.identified(dialled, node, now);
+        }
+        self.connections.insert(connection, Connection { node, address, outbound, since: now, link: None });
+        if outbound && self.table.link(node).is_some() {
+            // Another address of a node that is linked already.
+            self.swarm.close_connection(connection);
+        } else if outbound {
+            self.swarm.behaviour_mut().streams.open(peer, connection);
+        }
+    }
+
+    fn opened(&mut self, connection: ConnectionId, stream: libp2p::Stream) {
+        let Some(node) = self.connections.get(&connection).map(|known| known.node) else { return };
+        let (table, reports) = (self.table.clone(), self.reports.clone());
+        tokio::spawn(async move {
+            let met = carrier::meet(stream, &table, node).await.map(Box::new);
+            drop(reports.send(Report::Met(connection, met)).await);
+        });
+    }
+
+    fn disconnected(&mut self, connection: ConnectionId, why: String) {
+        let Some(known) = self.connections.remove(&connection) else { return };
+        match known.link {
+            Some(link) => self.lost(&link, &End::Closed(std::io::Error::other(why))),
+            // It never became a link; if no other does, it is dialled again.
+            None if self.table.link(known.node).is_none() => {
+                if let Some(address) = known.address.filter(|_| known.outbound) {
+                    self.dialer.failed(address, Instant::now());
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Met(connection, Ok(met)) => self.met(connection, *met),
+            Report::Met(connection, Err(end)) => {
+                let Some(known) = self.connections.get(&connection) else { return };
+                tracing::debug!(node = %known.node, %end, "a peer did not become a link");
+                if end.is_misbehaviour() {
+                    self.refusals.report(ip_of(known.address), describe(known.address), end.to_string());
+                    self.dialer.lost(known.node, true, Instant::now());
+                }
+                self.swarm.close_connection(connection);
+            }
+            Report::Ended(connection, link, end) => {
+                self.lost(&link, &end);
+                self.swarm.close_connection(connection);
+            }
+            Report::Probed(node, gone) => {
+                if self.probing.remove(&node).is_some() {
+                    self.events.emit(PeerEvent::Down { node, gone });
+                }
+            }
+            Report::Resolved(name, addresses) => self.dialer.resolved(&name, &addresses, Instant::now()),
+        }
+    }
+
+    /// Both sides have said hello: this connection becomes the link, unless the one that is there stays.
+    fn met(&mut self, connection: ConnectionId, met: carrier::Met<libp2p::Stream>) {
+        let Some(known) = self.connections.get(&connection) else { return };
+        let (node, address, outbound) = (known.node, known.address, known.outbound);
+        if let Some(standing) = self.connections.values().find(|other| other.node == node && other.link.is_some()) {
+            if !self.replaces(standing, outbound, met.hello.boot) {
+                self.swarm.close_connection(connection);
+                return;
+            }
+        }
+        let home = if outbound { address } else { home_of(address, &met.hello) };
+        let hello = met.hello.clone();
+        let (name, swarm, boot) = (hello.name, hello.swarm, hello.boot);
+        let peer = Peer { node, name, swarm, address: describe(home.or(address)), boot };
+        self.restarted(node, boot);
+        let (link, outlet) = Link::new(peer.clone(), self.table.clone(), met.swarm.clone());
+        let intake = Intake::new(link.clone(), self.table.clone(), &self.inlets, self.events.clone());
+        if let Some(replaced) = self.table.insert(&link) {
+            // Its task reports the end, and its connection is closed then.
+            replaced.end();
+        }
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.link = Some(link.clone());
+        }
+        if let Some(home) = home {
+            self.homes.insert(node, home);
+            self.book.record(node, home);
+            self.dialer.identified(home, node, Instant::now());
+        }
+        self.dialer.linked(node);
+        self.events.emit(PeerEvent::Up(peer));
+        let reports = self.reports.clone();
+        tokio::spawn(async move {
+            let end = carrier::carry(met, link.clone(), outlet, intake).await;
+            drop(reports.send(Report::Ended(connection, link, end)).await);
+        });
+    }
+
+    /// Both ends decide alike, whatever each of them saw first.
+    fn replaces(&self, standing: &Connection, outbound: bool, boot: u64) -> bool {
+        let same_boot = standing.link.as_ref().is_some_and(|link| link.peer().boot == boot);
+        // Two that crossed: the one that the smaller node dialled stays.
+        let preferred = outbound == (self.table.local() < standing.node);
+        !same_boot || standing.since.elapsed() > SETTLED || standing.outbound == outbound || preferred
+    }
+
+    /// If the node that comes up was up before with another boot, or is being probed, its end is told first.
+    fn restarted(&mut self, node: NodeId, boot: u64) {
+        let before = self.probing.remove(&node).or_else(|| self.table.link(node).map(|link| link.peer().boot));
+        if before.is_some_and(|before| before != boot) {
+            self.events.emit(PeerEvent::Down { node, gone: true });
+        }
+    }
+
+    /// A link ended, for whatever reason; harmless if it was replaced before.
+    fn lost(&mut self, link: &Arc<Link>, end: &End) {
+        link.end();
+        if !self.table.remove(link) {
+            return;
+        }
+        let (node, now) = (link.node(), Instant::now());
+        tracing::info!(%node, %end, "lost a peer");
+        if end.is_misbehaviour() {
+            let peer = link.peer();
+            let ip = peer.address.parse::<SocketAddr>().ok().map(|address| address.ip());
+            self.refusals.report(ip, peer.address, end.to_string());
+        }
+        self.dialer.lost(node, end.is_misbehaviour(), now);
+        match self.homes.remove(&node) {
+            Some(home) if matches!(end, End::Closed(_)) => {
+                self.probing.insert(node, link.peer().boot);
+                let reports = self.reports.clone();
+                tokio::spawn(async move {
+                    let gone = probe::is_gone(home).await;
+                    drop(reports.send(Report::Probed(node, gone)).await);
+                });
+            }
+            _ => self.events.emit(PeerEvent::Down { node, gone: false }),
+        }
+    }
+
+    /// This node belongs to a swarm now: it listens to that one's broadcasts and turns others away.
+    fn entered(&mut self, swarm: SwarmId) {
+        if let Err(problem) = self.swarm.behaviour_mut().gossip.subscribe(&topic()) {
+            tracing::warn!(%problem, "broadcasts of other nodes can't be heard");
+        }
+        for link in self.table.enter(swarm) {
+            let peer = link.peer();
+            let Some(theirs) = peer.swarm else { continue };
+            let objection = super::super::hello::Objection::OtherSwarm { theirs, ours: swarm };
+            self.lost(&link, &End::Fault(objection.into()));
+        }
+    }
+
+    fn gossip(&mut self, gossip: &Gossip) {
+        let Some(bytes) = gossip.encode() else { return };
+        if let Err(problem) = self.swarm.behaviour_mut().gossip.publish(topic(), bytes) {
+            tracing::trace!(%problem, "nobody to gossip with");
+        }
+    }
+
+    fn heard(&mut self, message: gossipsub::Message) {
+        let (Some(source), Some(gossip)) = (message.source, Gossip::decode(message.data)) else { return };
+        let from = keys::node_id(&source);
+        let ours = self.table.swarm() == Some(gossip.swarm) && from != self.table.local();
+        if ours && self.table.is_first(from, gossip.id) {
+            let incoming = Incoming { from, bytes: gossip.payload, reply: None };
+            if self.inlets.offer(gossip.service, incoming).is_err() {
+                self.inlets.count_drop(gossip.service);
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
+        let idle = self.connections.iter().filter(|(_, known)| known.link.is_none() && known.since.elapsed() > UNLINKED);
+        for connection in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.swarm.close_connection(connection);
+        }
+        if let Some(save) = self.book.save() {
+            tokio::task::spawn_blocking(save);
+        }
+    }
+}
+
+/// Where a peer that dialled us can be dialled.
+fn home_of(came_from: Option<SocketAddr>, hello: &super::super::hello::Hello) -> Option<SocketAddr> {
+    let observed = || Some(SocketAddr::new(came_from?.ip(), hello.port?));
+    hello.announce.or_else(observed).filter(|home| home.port() != 0)
+}
+
+/// What a name stands for now; nothing if it can't be found out.
+async fn resolve(name: &str) -> Vec<SocketAddr> {
+    match tokio::time::timeout(RESOLVE, tokio::net::lookup_host(name)).await {
+        Ok(Ok(addresses)) => addresses.take(MAX_RESOLVED).collect(),
+        Ok(Err(problem)) => {
+            tracing::debug!(name, %problem, "a peer's name could not be resolved");
+            Vec::new()
+        }
+        Err(_) => Vec::new(),
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
