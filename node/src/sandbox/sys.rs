@@ -119,11 +119,22 @@ pub(super) fn adopt_signal_habits() -> io::Result<()> {
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction =
             if outlived { ignore_by_handler as extern "C" fn(c_int) as libc::sighandler_t } else { libc::SIG_DFL };
-        // SIGKILL, SIGSTOP and the C library's own signals refuse; that is fine, they can't be ignored either.
         // SAFETY: the action is initialised and its handler only returns.
-        unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+        if unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) } != 0 {
+            reset_private_signal(signal);
+        }
     }
     set_mask(Some(libc::SIGCHLD))
+}
+
+/// The C library keeps its own signals to itself, but whoever started the node may have left them ignored. (SIGKILL and
+/// SIGSTOP refuse here as well, and can't be ignored either.)
+fn reset_private_signal(signal: c_int) {
+    const BYTES_OF_A_SIGNAL_SET: usize = 8;
+    // In every architecture's layout an action of zeros is the default one, and this is longer than any of them.
+    let default = [0_u64; 16];
+    // SAFETY: the kernel reads a valid action from a buffer that is long enough and writes nothing back.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null_mut::<c_void>(), BYTES_OF_A_SIGNAL_SET) };
 }
 
 /// Holds back no signal, so that the program starts with an empty mask.
