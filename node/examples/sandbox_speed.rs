@@ -96,6 +96,6 @@ async fn throughput(sandbox: &Sandbox, root: &std::path::Path, runs: usize, widt
 
 fn print(what: &str, times: &mut [Duration]) {
     times.sort_unstable();
-    let at = |share: f64| times.get((times.len() as f64 * share) as usize).map_or(0, Duration::as_micros);
-    println!("{what}\tp10 / p50 / p99\t{}\t{} / {} / {}\tus", times.len(), at(0.10), at(0.50), at(0.99));
+    let at = |percent: usize| times.get(times.len() * percent / 100).map_or(0, Duration::as_micros);
+    println!("{what}\tp10 / p50 / p99\t{}\t{} / {} / {}\tus", times.len(), at(10), at(50), at(99));
 }

@@ -182,7 +182,7 @@ pub(super) fn wait_readable(fd: Option<BorrowedFd<'_>>, limit: Option<Duration>)
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
     let time = limit.map_or(ptr::null(), |limit| {
         time.tv_sec = limit.as_secs().min(86_400).try_into().unwrap_or(86_400);
-        time.tv_nsec = limit.subsec_nanos().try_into().unwrap_or(0);
+        time.tv_nsec = limit.subsec_nanos() as libc::c_long; // Below 10^9, which every width of it holds.
         &raw const time
     });
     // SAFETY: every pointer is to a local that lives through the call, or null where the kernel allows it.
