@@ -61,21 +61,23 @@ fn fault(step: &str) -> impl FnOnce(io::Error) -> Outcome + '_ {
 }
 
 impl Attempt {
-    pub(super) async fn run(self) -> Report {
+    pub(super) async fn run(mut self) -> Report {
         if *self.cancel.borrow() {
             return Report::without_outputs(Outcome::Cancelled);
         }
         let shared = Arc::clone(&self.shared);
         let scratch = match shared.scratch.make(&self.launch.scratch).map_err(fault("make the scratch directory")) {
-            Ok(scratch) => scratch,
+            Ok((scratch, path)) => {
+                self.launch.scratch = path; // Absolute: the zygote stands elsewhere.
+                scratch
+            }
             Err(outcome) => return Report::without_outputs(outcome),
         };
         let report = self.run_in_scratch().await.unwrap_or_else(Report::without_outputs);
         if !shared.scratch.remove_empty(&scratch) {
             let removed = tokio::task::spawn_blocking(move || shared.scratch.remove(&scratch)).await;
-            match removed {
-                Ok(Err(error)) => tracing::warn!(%error, "a scratch directory could not be removed"),
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(error)) = removed {
+                tracing::warn!(%error, "a scratch directory could not be removed");
             }
         }
         report

@@ -37,7 +37,7 @@ pub struct Input {
     pub bytes: Bytes,
 }
 
-type Handler = Box<dyn Fn(Input) -> Result<Vec<u8>, String>>;
+type Handler = Box<dyn Fn(Input) -> Result<Vec<u8>, String> + Send + Sync>;
 
 /// The handlers that this program can run in a process of their own, by name.
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl Handlers {
 
     /// Adds a handler; an earlier one of the same name is replaced. What it returns is the task's standard output.
     #[must_use]
-    pub fn with(mut self, name: HandlerName, handler: impl Fn(Input) -> Result<Vec<u8>, String> + 'static) -> Self {
+    pub fn with(mut self, name: HandlerName, handler: impl Fn(Input) -> Result<Vec<u8>, String> + Send + Sync + 'static) -> Self {
         self.by_name.insert(name, Box::new(handler));
         self
     }

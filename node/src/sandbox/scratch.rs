@@ -37,8 +37,9 @@ impl ScratchRoot {
         Ok(ScratchRoot { path: std::fs::canonicalize(path)?, fd })
     }
 
-    /// Makes the directory `path`, which must stand right in this one, with its own `tmp`.
-    pub(super) fn make(&self, path: &Path) -> io::Result<CString> {
+    /// Makes the directory `path`, which must stand right in this one, with its own `tmp`; answers with its name and
+    /// its absolute path.
+    pub(super) fn make(&self, path: &Path) -> io::Result<(CString, PathBuf)> {
         let name = path.file_name().filter(|_| self.holds(path)).ok_or_else(|| {
             let root = self.path.display();
             io::Error::new(io::ErrorKind::InvalidInput, format!("{} does not stand right in {root}", path.display()))
@@ -46,8 +47,9 @@ impl ScratchRoot {
         let name = CString::new(name.as_bytes())?;
         rustix::fs::mkdirat(&self.fd, &name, PRIVATE)?;
         let tmp = [name.as_bytes(), b"/tmp"].concat();
-        rustix::fs::mkdirat(&self.fd, &OsString::from_vec(tmp), PRIVATE)?;
-        Ok(name)
+        rustix::fs::mkdirat(&self.fd, OsString::from_vec(tmp), PRIVATE)?;
+        let path = self.path.join(path.file_name().unwrap_or_default());
+        Ok((name, path))
     }
 
     fn holds(&self, path: &Path) -> bool {
@@ -58,7 +60,7 @@ impl ScratchRoot {
     /// Removes the directory `name` if the task left nothing in it, at the cost of two calls.
     pub(super) fn remove_empty(&self, name: &CStr) -> bool {
         let tmp = [name.to_bytes(), b"/tmp"].concat();
-        let _ = rustix::fs::unlinkat(&self.fd, &OsString::from_vec(tmp), AtFlags::REMOVEDIR);
+        let _ = rustix::fs::unlinkat(&self.fd, OsString::from_vec(tmp), AtFlags::REMOVEDIR);
         matches!(rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR), Ok(()) | Err(Errno::NOENT))
     }
 
@@ -172,7 +174,7 @@ mod tests {
     fn directories_are_private_and_stand_right_in_the_root() {
         let (folder, root) = root();
         let path = folder.path().join("scratch/1-1");
-        let name = root.make(&path).unwrap();
+        let (name, _) = root.make(&path).unwrap();
         assert_eq!(std::fs::metadata(path.join("tmp")).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(root.make(&path).is_err(), "a name is used once");
         assert!(root.make(folder.path()).is_err());
@@ -189,15 +191,15 @@ mod tests {
         std::fs::create_dir(&outside).unwrap();
         std::fs::write(outside.join("precious"), "x").unwrap();
         let path = folder.path().join("scratch/1-1");
-        let name = root.make(&path).unwrap();
+        let (name, _) = root.make(&path).unwrap();
         symlink(&outside, path.join("link")).unwrap();
         symlink("/nowhere", path.join("dangling")).unwrap();
         std::fs::create_dir_all(path.join("a/locked/inner")).unwrap();
         symlink(&outside, path.join("a/locked/inner/link")).unwrap();
         std::fs::write(path.join("a/locked/file"), "x").unwrap();
         std::fs::write(path.join(".dunlin-removed-1"), "in the way").unwrap();
-        std::fs::set_permissions(path.join("a/locked"), std::fs::Permissions::from_mode(0)).unwrap();
-        std::fs::set_permissions(path.join("a"), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(path.join("a/locked"), std::fs::Permissions::from_mode(0o000)).unwrap();
+        std::fs::set_permissions(path.join("a"), std::fs::Permissions::from_mode(0o000)).unwrap();
         assert!(!root.remove_empty(&name));
         root.remove(&name).unwrap();
         assert!(!path.exists());
@@ -208,7 +210,7 @@ mod tests {
     fn trees_deeper_than_a_path_are_removed() {
         let (folder, root) = root();
         let path = folder.path().join("scratch/1-1");
-        let name = root.make(&path).unwrap();
+        let (name, _) = root.make(&path).unwrap();
         let mut here = open_directory(&root.fd, &name).unwrap();
         for _ in 0..3000 {
             rustix::fs::mkdirat(&here, c"deep", PRIVATE).unwrap();

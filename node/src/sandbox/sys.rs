@@ -119,11 +119,22 @@ pub(super) fn adopt_signal_habits() -> io::Result<()> {
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction =
             if outlived { ignore_by_handler as extern "C" fn(c_int) as libc::sighandler_t } else { libc::SIG_DFL };
-        // SIGKILL, SIGSTOP and the C library's own signals refuse; that is fine, they can't be ignored either.
         // SAFETY: the action is initialised and its handler only returns.
-        unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+        if unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) } != 0 {
+            reset_private_signal(signal);
+        }
     }
     set_mask(Some(libc::SIGCHLD))
+}
+
+/// The C library keeps its own signals to itself, but whoever started the node may have left them ignored. (SIGKILL and
+/// SIGSTOP refuse here as well, and can't be ignored either.)
+fn reset_private_signal(signal: c_int) {
+    const BYTES_OF_A_SIGNAL_SET: usize = 8;
+    // In every architecture's layout an action of zeros is the default one, and this is longer than any of them.
+    let default = [0_u64; 16];
+    // SAFETY: the kernel reads a valid action from a buffer that is long enough and writes nothing back.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null_mut::<c_void>(), BYTES_OF_A_SIGNAL_SET) };
 }
 
 /// Holds back no signal, so that the program starts with an empty mask.
@@ -171,7 +182,7 @@ pub(super) fn wait_readable(fd: Option<BorrowedFd<'_>>, limit: Option<Duration>)
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
     let time = limit.map_or(ptr::null(), |limit| {
         time.tv_sec = limit.as_secs().min(86_400).try_into().unwrap_or(86_400);
-        time.tv_nsec = limit.subsec_nanos().try_into().unwrap_or(0);
+        time.tv_nsec = limit.subsec_nanos() as libc::c_long; // Below 10^9, which every width of it holds.
         &raw const time
     });
     // SAFETY: every pointer is to a local that lives through the call, or null where the kernel allows it.

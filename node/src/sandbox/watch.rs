@@ -11,7 +11,7 @@ use crate::task::Outcome;
 /// Between two looks at the tree's memory, processor time and number of threads.
 pub(super) const MEASURE_EVERY: Duration = Duration::from_millis(50);
 /// Between two rounds of SIGKILL while something is left.
-const KILL_AGAIN: Duration = Duration::from_millis(10);
+const KILL_AGAIN: Duration = Duration::from_millis(5);
 /// How long SIGKILL may take to work before the supervisor reports and leaves the rest to the zygote.
 pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -137,9 +137,9 @@ impl Watch {
             _ if alone => vec![Act::Finish],
             // What the program left behind was not asked for. It gets no grace: the task has ended by its own word.
             Phase::Running if self.leader.is_some() => self.kill(now),
-            // The death of a parent hands its children to the supervisor: they are next.
-            Phase::Killing { .. } => vec![Act::Kill],
-            Phase::Running | Phase::Terminating { .. } => Vec::new(),
+            // A round of kills is seldom not enough. The next one has its time: one for each death of a large tree
+            // would cost its square.
+            Phase::Running | Phase::Terminating { .. } | Phase::Killing { .. } => Vec::new(),
         }
     }
 
@@ -228,8 +228,10 @@ mod tests {
     fn leftovers_are_killed_and_the_outcome_stays_the_programs() {
         let mut watch = watch(|_| {});
         assert_eq!(watch.step(MS, ended(End::Exited(0), false)), [Act::Kill]);
-        assert_eq!(watch.step(2 * MS, Seen::Reaped { leader: None, alone: false }), [Act::Kill]);
-        assert_eq!(watch.step(3 * MS, NOBODY), [Act::Finish]);
+        assert_eq!(watch.step(2 * MS, Seen::Reaped { leader: None, alone: false }), []);
+        assert_eq!(watch.deadline(), Some(6 * MS));
+        assert_eq!(watch.step(6 * MS, Seen::Time), [Act::Kill]);
+        assert_eq!(watch.step(7 * MS, NOBODY), [Act::Finish]);
         assert_eq!(watch.outcome(), Outcome::Exited(0));
     }
 

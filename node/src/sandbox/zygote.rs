@@ -12,11 +12,14 @@ use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions};
 
 use super::sys::{self, Forked, SingleThreaded, Wake};
-use super::wire::{self, Lines, Received};
+use super::wire::{self, Ended, Lines, Received};
 use super::{supervisor, tree};
+use crate::task::{Outcome, Usage};
 
 /// Exit code of a supervisor that could not report.
 const NO_REPORT: i32 = 70;
+/// What tasks' new files are not: writable by others.
+const TASK_UMASK: rustix::fs::Mode = rustix::fs::Mode::WGRP.union(rustix::fs::Mode::WOTH);
 
 /// Serves the node at standard input until it is gone and every supervisor has ended.
 ///
@@ -32,6 +35,9 @@ pub(super) fn serve() -> io::Result<()> {
     sys::adopt_signal_habits()?;
     // Ctrl-C at the node's terminal is the node's affair.
     let _ = rustix::process::setsid();
+    // Tasks are to find the same, however the node was started; their own directory is closed to others anyway.
+    rustix::process::umask(TASK_UMASK);
+    rustix::process::chdir("/")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     sys::close_from(3)?;
     wire::send_ready(node.as_fd())?;
@@ -79,7 +85,7 @@ impl Zygote {
         }
     }
 
-    /// Forks a supervisor. If that fails the descriptors close, which the node sees as an end without a report.
+    /// Forks a supervisor, or reports in its place why there is none.
     fn launch(&mut self, lines: Lines) -> io::Result<()> {
         match self.alone.fork() {
             Ok(Forked::Parent(pid)) => {
@@ -93,7 +99,13 @@ impl Zygote {
                 let done = std::panic::catch_unwind(AssertUnwindSafe(|| supervisor::supervise(alone, lines)));
                 sys::exit_now(if matches!(done, Ok(Ok(()))) { 0 } else { NO_REPORT })
             }
-            Err(_) => Ok(()),
+            Err(error) => {
+                let outcome = Outcome::SetupFailed { step: "start a supervisor".to_owned(), error: error.to_string() };
+                let report = wire::frame(&Ended { outcome, usage: Usage::default() })?;
+                // A node that is gone needs no report.
+                let _ = rustix::io::write(&lines.control, &report);
+                Ok(())
+            }
         }
     }
 

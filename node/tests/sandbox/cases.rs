@@ -1,27 +1,19 @@
 //! The cases, one a promise of the sandbox.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dunlin_node::sandbox::{
-    Handlers, Launch, Output, OutputStream, Report, ResolvedLimits, Sandbox, SandboxConfig, SandboxError, handler_argv,
-};
+use dunlin_node::sandbox::{Handlers, OutputStream, Sandbox, SandboxConfig, SandboxError, handler_argv};
 use dunlin_node::task::{HandlerName, LostWhy, Outcome};
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
 use super::harness::Case;
-
-/// For everything that should happen soon.
-const SOON: Duration = Duration::from_secs(20);
+use super::house::{House, IMMORTAL, SOON, gone, kill, open_descriptors, out, parent, soon};
 
 macro_rules! cases {
     ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name)),*] };
@@ -47,6 +39,9 @@ pub(crate) const ALL: &[Case] = cases![
     a_killed_supervisor_loses_the_task_and_leaves_nothing,
     a_dead_node_takes_its_tasks_with_it,
     many_runs_at_once_leak_nothing,
+    a_large_tree_in_many_sessions_is_killed_whole,
+    orphans_of_a_living_task_are_waited_for,
+    a_node_without_descriptors_says_so,
     hostile_scratch_directories_are_removed,
     handlers_run_by_name_in_a_process_of_their_own,
     a_binary_that_is_no_zygote_is_refused,
@@ -58,6 +53,7 @@ pub(crate) fn handlers() -> Handlers {
         .with(name("reverse"), |input| Ok(input.bytes.iter().rev().copied().collect()))
         .with(name("refuse"), |_| Err("not today".to_owned()))
         .with(name("many"), |_| many())
+        .with(name("poor"), |_| poor())
         .with(name("panic"), |_| panic!("a handler's panic"))
         // Stands for a whole node: runs a task that never ends, until it is killed itself.
         .with(name("node"), |input| {
@@ -67,146 +63,6 @@ pub(crate) fn handlers() -> Handlers {
             house.run(&["sh", "-c", &script], |_| {});
             Ok(Vec::new())
         })
-}
-
-/// Sleeps for ever and ignores what it may.
-const IMMORTAL: &str = "trap '' TERM INT HUP; while :; do sleep 1000; done";
-
-/// A sandbox with its runtime in a folder that goes away.
-struct House {
-    runtime: Runtime,
-    sandbox: Sandbox,
-    root: PathBuf,
-    folder: Option<TempDir>,
-    count: Cell<u32>,
-}
-
-impl House {
-    fn new() -> House {
-        let folder = tempfile::tempdir().unwrap();
-        let mut house = House::within(folder.path());
-        house.folder = Some(folder);
-        house
-    }
-
-    fn within(folder: &Path) -> House {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let root = folder.join("scratch");
-        let sandbox = runtime.block_on(async { Sandbox::start(SandboxConfig::new(&root)) }).unwrap();
-        House { runtime, sandbox, root, folder: None, count: Cell::new(0) }
-    }
-
-    fn launch(&self, argv: &[&str], change: impl FnOnce(&mut Launch)) -> Launch {
-        self.count.set(self.count.get() + 1);
-        let name = format!("{}-1", self.count.get());
-        let scratch = self.root.join(&name);
-        let env = BTreeMap::from([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())]);
-        let limits = ResolvedLimits { wall: Some(SOON), grace: Duration::from_millis(200), ..ResolvedLimits::default() };
-        let argv = argv.iter().map(ToString::to_string).collect();
-        let mut launch = Launch { name, argv, env, scratch, limits };
-        change(&mut launch);
-        launch
-    }
-
-    fn run(&self, argv: &[&str], change: impl FnOnce(&mut Launch)) -> Report {
-        self.run_with(argv, Bytes::new(), change)
-    }
-
-    fn run_with(&self, argv: &[&str], stdin: impl Into<Bytes>, change: impl FnOnce(&mut Launch)) -> Report {
-        let launch = self.launch(argv, change);
-        let (_cancel, never) = watch::channel(false);
-        self.runtime.block_on(self.sandbox.run(launch, stdin.into(), never, None))
-    }
-
-    /// Starts a shell script that will say a line when it is ready.
-    fn start(&self, script: &str, change: impl FnOnce(&mut Launch)) -> Running {
-        let launch = self.launch(&["sh", "-c", script], change);
-        let (cancel, cancelled) = watch::channel(false);
-        let (live, outputs) = mpsc::channel(64);
-        let sandbox = self.sandbox.clone();
-        let run = async move { sandbox.run(launch, Bytes::new(), cancelled, Some(live)).await };
-        Running { run: self.runtime.spawn(run), cancel, outputs, said: String::new() }
-    }
-
-    fn start_with(&self, argv: &[&str], stdin: Bytes) -> JoinHandle<Report> {
-        let launch = self.launch(argv, |_| {});
-        let sandbox = self.sandbox.clone();
-        let (cancel, never) = watch::channel(false);
-        self.runtime.spawn(async move {
-            let report = sandbox.run(launch, stdin, never, None).await;
-            drop(cancel);
-            report
-        })
-    }
-
-    fn end(&self, running: Running) -> Report {
-        let Running { run, cancel, .. } = running;
-        let report = self.runtime.block_on(async { tokio::time::timeout(SOON, run).await }).unwrap().unwrap();
-        drop(cancel);
-        report
-    }
-
-    fn no_scratch_is_left(&self) {
-        let left: Vec<_> = fs::read_dir(&self.root).unwrap().flatten().map(|entry| entry.path()).collect();
-        assert!(left.is_empty(), "{left:?}");
-    }
-}
-
-struct Running {
-    run: JoinHandle<Report>,
-    cancel: watch::Sender<bool>,
-    outputs: mpsc::Receiver<Output>,
-    said: String,
-}
-
-impl Running {
-    /// The next line of the task's output, as a number.
-    fn number(&mut self, house: &House) -> i32 {
-        while !self.said.contains('\n') {
-            let next = async { tokio::time::timeout(SOON, self.outputs.recv()).await };
-            let output = house.runtime.block_on(next).expect("it says nothing").expect("it ended");
-            self.said.push_str(&String::from_utf8_lossy(&output.bytes));
-        }
-        let (line, rest) = self.said.split_once('\n').map(|(line, rest)| (line.to_owned(), rest.to_owned())).unwrap();
-        self.said = rest;
-        line.trim().parse().unwrap_or_else(|_| panic!("{line:?} is no number"))
-    }
-}
-
-fn out(report: &Report) -> String {
-    String::from_utf8_lossy(&report.stdout.tail).into_owned()
-}
-
-/// Waits until something holds, looking again and again within bounded time.
-fn soon(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < SOON, "not within {SOON:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// A process's /proc/PID/stat after its name: state, parent, …
-fn stat(pid: i32) -> Option<Vec<String>> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(stat[stat.rfind(')')? + 2..].split(' ').map(str::to_owned).collect())
-}
-
-fn parent(pid: i32) -> i32 {
-    stat(pid).unwrap()[1].parse().unwrap()
-}
-
-/// Whether a process runs no more; one that is dead and not yet waited for counts as gone.
-fn gone(pid: i32) -> bool {
-    stat(pid).is_none_or(|fields| fields[0] == "Z" || fields[0] == "X")
-}
-
-fn kill(pid: i32) {
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
-}
-
-fn open_descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 fn exit_codes_and_outputs_come_back() {
@@ -275,9 +131,8 @@ fn nothing_of_the_node_is_inherited() {
     // A descriptor that anybody could inherit, as a careless library would open it.
     let careless = fs::File::open("/dev/null").unwrap();
     rustix::io::fcntl_setfd(&careless, rustix::io::FdFlags::empty()).unwrap();
-    let descriptors = out(&house.run(&["sh", "-c", "for fd in /proc/$$/fd/*; do echo ${fd##*/}; done"], |_| {}));
-    // A shell reads its own script from nothing else here.
-    assert_eq!(descriptors, "0\n1\n2\n");
+    let look = "for fd in $(seq 0 99); do if [ -e /proc/$$/fd/$fd ]; then echo $fd; fi; done";
+    assert_eq!(out(&house.run(&["sh", "-c", look], |_| {})), "0\n1\n2\n");
     let status = out(&house.run(&["cat", "/proc/self/status"], |_| {}));
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     assert_eq!(out(&house.run(&["cat", "/proc/self/oom_score_adj"], |_| {})), "1000\n");
@@ -416,7 +271,8 @@ fn limits_of_the_tree_are_told_apart() {
     assert_eq!(house.run(&["sh", "-c", two], |launch| launch.limits.cpu = Some(limit)).outcome, Outcome::CpuLimit { limit });
 
     let limit = 64 << 20;
-    let report = house.run(&["sh", "-c", "tail -c 200000000 /dev/zero & wait"], |launch| launch.limits.memory = Some(limit));
+    let hog = "(head -c 200000000 /dev/zero; exec sleep 1000) | tail -c 150000000";
+    let report = house.run(&["sh", "-c", hog], |launch| launch.limits.memory = Some(limit));
     assert!(matches!(report.outcome, Outcome::OutOfMemory { peak, .. } if peak > limit), "{:?}", report.outcome);
 
     let many = "for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; wait";
@@ -517,6 +373,59 @@ fn many() -> Result<Vec<u8>, String> {
     }
     house.no_scratch_is_left();
     Ok(b"nothing leaked".to_vec())
+}
+
+fn a_large_tree_in_many_sessions_is_killed_whole() {
+    let house = House::new();
+    // A bomb with a fuse: two children each, to a depth of eight, every other one in a session of its own.
+    let folder = tempfile::tempdir().unwrap();
+    let bomb = folder.path().join("bomb");
+    let script = "if [ $1 -gt 0 ]; then n=$(($1-1)); setsid sh $0 $n & sh $0 $n & fi; trap '' TERM; sleep 1000";
+    fs::write(&bomb, script).unwrap();
+    let report = house.run(&["sh", bomb.to_str().unwrap(), "8"], |launch| launch.limits.processes = Some(100));
+    assert_eq!(report.outcome, Outcome::TooManyProcesses { limit: 100 });
+    let name = bomb.to_str().unwrap().as_bytes();
+    let alive = fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+        fs::read(process.path().join("cmdline")).is_ok_and(|line| line.windows(name.len()).any(|part| part == name))
+    });
+    assert_eq!(alive.count(), 0);
+}
+
+fn orphans_of_a_living_task_are_waited_for() {
+    let house = House::new();
+    let gate = house.root.parent().unwrap().join("gate");
+    let orphans = "i=0; while [ $i -lt 300 ]; do (true &); i=$((i+1)); done; echo $PPID";
+    let script = format!("{orphans}; while ! [ -e {} ]; do sleep 0.01; done", gate.display());
+    let mut running = house.start(&script, |_| {});
+    let supervisor = running.number(&house);
+    // Only the shell: no orphan is left as a zombie while the task runs on.
+    let children = || fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).unwrap();
+    soon("the orphans were waited for", || children().split_whitespace().count() == 1);
+    fs::write(gate, "").unwrap();
+    assert_eq!(house.end(running).outcome, Outcome::Exited(0));
+}
+
+fn a_node_without_descriptors_says_so() {
+    // In a process of its own, because it lowers its own limit.
+    let house = House::new();
+    let report = house.run(&[], |launch| launch.argv = handler_argv(&"poor".parse().unwrap()));
+    assert_eq!(out(&report), "open its pipes", "{}", String::from_utf8_lossy(&report.stderr.tail));
+}
+
+fn poor() -> Result<Vec<u8>, String> {
+    let house = House::new();
+    let mut hoard = Vec::new();
+    while let Ok(file) = fs::File::open("/dev/null") {
+        hoard.push(file);
+    }
+    hoard.truncate(hoard.len() - 3);
+    let refused = house.run(&["true"], |_| {}).outcome;
+    drop(hoard);
+    let Outcome::SetupFailed { step, .. } = refused else { return Err(format!("{refused:?}")) };
+    match house.run(&["true"], |_| {}).outcome {
+        Outcome::Exited(0) => Ok(step.into_bytes()),
+        other => Err(format!("it did not recover: {other:?}")),
+    }
 }
 
 fn hostile_scratch_directories_are_removed() {
