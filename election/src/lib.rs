@@ -153,3 +153,8 @@ pub use view::{RoleView, View};
 
 #[cfg(any(test, feature = "sim"))]
 pub use rules::Rules;
+
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+#[cfg(test)]
+mod tests;
