@@ -209,6 +209,12 @@ impl Raft {
         std::vec![(None, message)]
     }
 
+    /// Whether some voter does not hold the whole log, as far as the leader knows.
+    #[must_use]
+    pub fn lags(&self) -> bool {
+        self.leads && self.voters.iter().any(|node| self.held.get(node).is_none_or(|len| *len < self.log.len()))
+    }
+
     fn commit(&mut self) {
         let mut held: Vec<usize> = self.held.values().copied().collect();
         held.sort_unstable_by(|a, b| b.cmp(a));

@@ -21,6 +21,9 @@ use crate::{
 /// A simulated clock shows this much when the world starts: a real one is never near its origin.
 const EPOCH: Duration = Duration::from_secs(1_000);
 
+/// How often a Raft leader repeats what it wants its followers to have.
+const RAFT_HEARTBEAT: Duration = Duration::from_millis(150);
+
 /// How a node starts.
 #[derive(Clone, Debug)]
 pub struct NodeSetup {
@@ -107,6 +110,7 @@ enum Due {
     Deliver(NodeId, Wire),
     Wake(NodeId),
     Write,
+    Heartbeat,
 }
 
 /// The simulated swarm.
@@ -195,6 +199,7 @@ impl World {
         if let Some(every) = world.setup.writes {
             world.schedule(every, Due::Write);
         }
+        world.schedule(RAFT_HEARTBEAT, Due::Heartbeat);
         world
     }
 
@@ -580,6 +585,18 @@ impl World {
         }
     }
 
+    /// Raft's own repeats: only of what is not yet everywhere, so that they do not keep a follower's lease alive by themselves.
+    fn heartbeat(&mut self) {
+        for id in self.ids() {
+            let Some(node) = self.nodes.get(&id).filter(|node| node.machine.is_some() && !node.paused) else { continue };
+            if node.raft.lags() {
+                let mail = node.raft.append();
+                self.post_raft(id, mail);
+            }
+        }
+        self.schedule(RAFT_HEARTBEAT, Due::Heartbeat);
+    }
+
     fn wake(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get(&id).filter(|node| !node.paused) else { return };
         let due = node.machine.as_ref().and_then(Machine::deadline);
@@ -605,6 +622,7 @@ impl World {
             Due::Deliver(to, wire) => self.deliver(to, wire),
             Due::Wake(id) => self.wake(id),
             Due::Write => self.write(),
+            Due::Heartbeat => self.heartbeat(),
         }
         let fault = self.watch.acting(&self.acting());
         self.fault(fault);
