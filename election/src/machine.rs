@@ -137,6 +137,7 @@ impl Machine {
     /// Takes one fact in. Time never runs backwards here: an earlier `now` counts as the last one.
     pub fn step(&mut self, now: Instant, input: Input) -> Outputs {
         self.now = self.now.max(now);
+        self.expire();
         match input {
             Input::Packet { from, packet } => self.on_packet(from, packet),
             Input::Timer => self.on_timer(),
@@ -207,7 +208,8 @@ impl Machine {
         self.me
     }
 
-    fn on_timer(&mut self) {
+    /// What ran out before this step, so that a timer that comes late and a message that comes first meet the same state.
+    fn expire(&mut self) {
         if self.boot_until.is_some_and(|until| until <= self.now) {
             self.boot_until = None;
             self.push(Output::HoldVotes(false));
@@ -216,6 +218,9 @@ impl Machine {
         if self.leader.is_some_and(|living| living.until <= self.now) {
             self.lose_leader();
         }
+    }
+
+    fn on_timer(&mut self) {
         self.initialize_timer();
         match &self.role {
             Role::Founding(_) => self.founding_timer(),

@@ -1,0 +1,665 @@
+//! A simulated swarm: machines, a Raft model each, the network, and one clock for all (or one each, at its own rate).
+//!
+//! Everything that happens follows from the [`Setup`] and from what is done to the world: two runs are equal event by event.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::format;
+use std::string::String;
+use std::time::Duration;
+use std::vec::Vec;
+
+use super::net::Net;
+use super::raft::{Entry, Mail, Raft, RaftMessage, RaftRules};
+use super::trace::{Event, What};
+use super::watch::{Fault, Watch, note_once};
+use crate::random::Random;
+use crate::{
+    Charter, Config, History, Input, Instant, Machine, NodeId, Output, Packet, Pledge, Position, Rank, Rules, Settings, Start,
+    SwarmId, Term,
+};
+
+/// A simulated clock shows this much when the world starts: a real one is never near its origin.
+const EPOCH: Duration = Duration::from_secs(1_000);
+
+/// How often a Raft leader repeats what it wants its followers to have.
+const RAFT_HEARTBEAT: Duration = Duration::from_millis(150);
+
+/// How a node starts.
+#[derive(Clone, Debug)]
+pub struct NodeSetup {
+    /// Its rank.
+    pub rank: Rank,
+    /// Its log: the terms of its entries.
+    pub log: Vec<Term>,
+    /// Its clock's rate, in thousandths of the world's.
+    pub rate: u64,
+}
+
+impl Default for NodeSetup {
+    fn default() -> NodeSetup {
+        NodeSetup { rank: Rank(100), log: Vec::new(), rate: 1_000 }
+    }
+}
+
+/// How a world starts.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where all randomness starts.
+    pub seed: u64,
+    /// The durations of all nodes.
+    pub settings: Settings,
+    /// The nodes.
+    pub nodes: BTreeMap<NodeId, NodeSetup>,
+    /// How many of them, from the lowest id, vote.
+    pub voters: usize,
+    /// Raft's term, and whether nodes start as members of a swarm (or found one).
+    pub founded: Option<Term>,
+    /// Whether founded nodes count as restarted (E1 holds).
+    pub restarted: bool,
+    /// The election's rules.
+    pub rules: Rules,
+    /// Raft's.
+    pub raft_rules: RaftRules,
+    /// The time between two writes of the clients at whoever acts.
+    pub writes: Option<Duration>,
+}
+
+impl Setup {
+    /// A founded swarm of `count` equal nodes with an entry each, at term 1.
+    #[must_use]
+    pub fn swarm(count: u64, seed: u64) -> Setup {
+        let node = NodeSetup { log: std::vec![Term(1)], ..NodeSetup::default() };
+        let nodes: BTreeMap<_, _> = (0..count).map(|id| (NodeId(id), node.clone())).collect();
+        Setup {
+            seed,
+            settings: Settings::default(),
+            voters: nodes.len(),
+            nodes,
+            founded: Some(Term(1)),
+            restarted: false,
+            rules: Rules::ALL,
+            raft_rules: RaftRules::ALL,
+            writes: None,
+        }
+    }
+}
+
+struct Node {
+    setup: NodeSetup,
+    machine: Option<Machine>,
+    raft: Raft,
+    boot: u64,
+    paused: bool,
+    /// What reached the node's socket while it was paused.
+    backlog: Vec<Wire>,
+    pledge: Option<Pledge>,
+    charter: Option<Charter>,
+    swarm: Option<SwarmId>,
+    reported: (Term, Option<Term>, Position),
+    asked: bool,
+    opening: Option<(Term, usize)>,
+}
+
+#[derive(Clone, Debug)]
+enum Wire {
+    Packet(NodeId, Packet),
+    Raft(NodeId, RaftMessage),
+}
+
+enum Due {
+    Deliver(NodeId, Wire),
+    Wake(NodeId),
+    Write,
+    Heartbeat,
+}
+
+/// The simulated swarm.
+pub struct World {
+    setup: Setup,
+    config: Config,
+    now: Instant,
+    nodes: BTreeMap<NodeId, Node>,
+    queue: BTreeMap<(Instant, u64), Due>,
+    order: u64,
+    entry: u64,
+    random: Random,
+    /// The network.
+    pub net: Net,
+    /// What happened so far, if [`World::record`] was set.
+    pub trace: Vec<Event>,
+    /// Whether to keep a trace.
+    pub record: bool,
+    /// The promises that were broken.
+    pub faults: Vec<Fault>,
+    /// What was promised.
+    pub watch: Watch,
+    writes: BTreeMap<(NodeId, Term, usize), Entry>,
+    /// How often somebody began to act.
+    pub leaderships: u64,
+}
+
+impl World {
+    /// The swarm, all nodes started.
+    ///
+    /// # Panics
+    /// If the settings do not hold: a simulation of them would show nothing.
+    #[must_use]
+    pub fn new(setup: Setup, record: bool) -> World {
+        let config = setup.settings.clone().validate().expect("the setup's settings hold");
+        let mut world = World {
+            config,
+            now: Instant::ORIGIN + EPOCH,
+            nodes: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            order: 0,
+            entry: 1_000,
+            random: Random::new(setup.seed),
+            net: Net::default(),
+            trace: Vec::new(),
+            record,
+            faults: Vec::new(),
+            watch: Watch::default(),
+            writes: BTreeMap::new(),
+            leaderships: 0,
+            setup,
+        };
+        let voters: BTreeSet<NodeId> = world.setup.nodes.keys().copied().take(world.setup.voters).collect();
+        for (id, node) in world.setup.nodes.clone() {
+            let log: Vec<Entry> =
+                node.log.iter().enumerate().map(|(index, term)| Entry { term: *term, id: index as u64 }).collect();
+            let founded = world.setup.founded;
+            let known = if founded.is_some() { voters.clone() } else { BTreeSet::new() };
+            let raft = Raft::new(id, known, log, founded.unwrap_or(Term(0)), world.setup.raft_rules);
+            let swarm = founded.map(|_| SwarmId([1; 16]));
+            let reported = (raft.term, None, raft.position());
+            world.nodes.insert(
+                id,
+                Node {
+                    setup: node,
+                    machine: None,
+                    raft,
+                    boot: 0,
+                    paused: false,
+                    backlog: Vec::new(),
+                    pledge: None,
+                    charter: None,
+                    swarm,
+                    reported,
+                    asked: false,
+                    opening: None,
+                },
+            );
+        }
+        // What a majority held at the start counts as acknowledged: it must survive.
+        world.acknowledge_common_logs(&voters);
+        let restarted = world.setup.restarted;
+        for id in world.nodes.keys().copied().collect::<Vec<_>>() {
+            world.boot(id, restarted);
+        }
+        if let Some(every) = world.setup.writes {
+            world.schedule(every, Due::Write);
+        }
+        world.schedule(RAFT_HEARTBEAT, Due::Heartbeat);
+        world
+    }
+
+    fn acknowledge_common_logs(&mut self, voters: &BTreeSet<NodeId>) {
+        let mut held: BTreeMap<(usize, u64), (usize, Entry)> = BTreeMap::new();
+        for id in voters {
+            for (index, entry) in self.nodes[id].raft.log.iter().enumerate() {
+                held.entry((index, entry.id)).or_insert((0, *entry)).0 += 1;
+            }
+        }
+        for ((index, _), (count, entry)) in held {
+            if count > voters.len() / 2 {
+                self.watch.acknowledged.insert(index, entry);
+            }
+        }
+    }
+
+    /// The world's time since its start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.now.since(Instant::ORIGIN + EPOCH)
+    }
+
+    /// The nodes' ids.
+    #[must_use]
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// A node's machine, if its process runs.
+    #[must_use]
+    pub fn machine(&self, id: NodeId) -> Option<&Machine> {
+        self.nodes.get(&id).and_then(|node| node.machine.as_ref())
+    }
+
+    /// Who may act at this moment.
+    #[must_use]
+    pub fn acting(&self) -> Vec<(NodeId, Term)> {
+        let awake = self.nodes.iter().filter(|(_, node)| !node.paused);
+        awake
+            .filter_map(|(id, node)| {
+                let machine = node.machine.as_ref()?;
+                machine.may_act(local(self.now, node.setup.rate)).map(|term| (*id, term))
+            })
+            .collect()
+    }
+
+    fn schedule(&mut self, after: Duration, due: Due) {
+        self.order += 1;
+        self.queue.insert((self.now + after, self.order), due);
+    }
+
+    /// Says in the trace what is done to the world.
+    pub fn say(&mut self, what: String) {
+        self.log(What::Done(what));
+    }
+
+    fn log(&mut self, what: What) {
+        if self.record {
+            self.trace.push(Event { at: Instant::ORIGIN + self.elapsed(), what });
+        }
+    }
+
+    fn fault(&mut self, fault: Option<Fault>) {
+        if let Some(fault) = fault
+            && note_once(&mut self.faults, fault)
+        {
+            self.log(What::Broken(fault));
+        }
+    }
+
+    /// Starts a node's process (again).
+    pub fn start(&mut self, id: NodeId) {
+        self.say(format!("{} starts again", super::label(id)));
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.raft.restart();
+        }
+        self.boot(id, true);
+    }
+
+    fn boot(&mut self, id: NodeId, has_voted: bool) {
+        let (setup, config, seed, now) = (self.setup.clone(), self.config.clone(), self.random.next(), self.now);
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.boot += 1;
+        node.asked = false;
+        node.opening = None;
+        let leads = node.raft.leads.then_some(node.raft.term);
+        node.reported = (node.raft.term, leads, node.raft.position());
+        let history = match node.swarm {
+            Some(swarm) => History::Founded {
+                swarm,
+                charter: node.charter.clone(),
+                voters: (*node.raft.voters).clone(),
+                position: node.raft.position(),
+                raft_term: node.raft.term,
+                raft_leads: leads,
+                has_voted,
+            },
+            None => History::Unfounded { pledge: node.pledge.clone() },
+        };
+        let start = Start { me: id, rank: node.setup.rank, boot: node.boot, seed, history };
+        let (machine, outputs) = Machine::with_rules(config, start, local(now, node.setup.rate), setup.rules);
+        node.machine = Some(machine);
+        self.carry_out(id, outputs.into_iter().collect());
+    }
+
+    /// Ends a node's process.
+    pub fn kill(&mut self, id: NodeId) {
+        self.say(format!("{} is killed", super::label(id)));
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.machine = None;
+            node.paused = false;
+            node.backlog.clear();
+        }
+    }
+
+    /// Stops a node's process; what is sent to it waits.
+    pub fn pause(&mut self, id: NodeId) {
+        self.say(format!("{} is paused", super::label(id)));
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.paused = true;
+        }
+    }
+
+    /// Lets it go on, with all that waited.
+    pub fn resume(&mut self, id: NodeId) {
+        self.say(format!("{} goes on", super::label(id)));
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.paused = false;
+        for wire in std::mem::take(&mut node.backlog) {
+            self.deliver(id, wire);
+        }
+        self.wake(id);
+    }
+
+    /// Whether a node's process runs and is not paused.
+    #[must_use]
+    pub fn is_up(&self, id: NodeId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.machine.is_some() && !node.paused)
+    }
+
+    /// All other nodes see that the process of this one is gone.
+    pub fn gone(&mut self, id: NodeId) {
+        self.say(format!("the others see that {}'s process is gone", super::label(id)));
+        for other in self.ids() {
+            if other != id {
+                self.input(other, Input::PeerGone(id));
+            }
+        }
+    }
+
+    /// Nodes come in reach of one another (founding).
+    pub fn meet(&mut self, one: NodeId, other: NodeId) {
+        for (a, b) in [(one, other), (other, one)] {
+            let swarm = self.nodes.get(&b).and_then(|node| node.swarm);
+            self.input(a, Input::Seen { node: b, swarm });
+        }
+    }
+
+    /// Hands an input to a node's machine.
+    pub fn input(&mut self, id: NodeId, input: Input) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| !node.paused) else { return };
+        let Some(machine) = node.machine.as_mut() else { return };
+        let outputs: Vec<Output> = machine.step(local(now, node.setup.rate), input).into_iter().collect();
+        let checked = machine.check();
+        self.carry_out(id, outputs);
+        self.fault(checked.err().map(Fault::Machine));
+    }
+
+    fn carry_out(&mut self, id: NodeId, outputs: Vec<Output>) {
+        for output in outputs {
+            match &output {
+                Output::Send { to, packet } => self.post(id, *to, Wire::Packet(id, packet.clone())),
+                Output::Broadcast(packet) => {
+                    for to in self.ids() {
+                        if to != id {
+                            self.post(id, to, Wire::Packet(id, packet.clone()));
+                        }
+                    }
+                }
+                other => self.log(What::Said(id, other.clone())),
+            }
+            self.obey(id, output);
+        }
+        self.report_raft(id);
+        self.set_timer(id);
+    }
+
+    /// What the driver does with the orders to Raft and to the disk.
+    fn obey(&mut self, id: NodeId, output: Output) {
+        self.entry += 1;
+        let entry = self.entry;
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        match output {
+            Output::Ratify { .. } => {
+                node.asked = true;
+                let mail = node.raft.elect();
+                self.post_raft(id, mail);
+            }
+            Output::Reclaim { term } | Output::Open { term } => match node.raft.propose(term, entry) {
+                Some(mail) => {
+                    node.opening = Some((term, node.raft.log.len()));
+                    self.post_raft(id, mail);
+                }
+                None => self.input(id, Input::RatifyFailed),
+            },
+            Output::Silence(on) => {
+                node.raft.silent = on;
+                let mail = node.raft.append();
+                self.post_raft(id, mail);
+            }
+            Output::HoldVotes(on) => node.raft.hold_votes = on,
+            Output::MayAct { .. } => self.leaderships += 1,
+            Output::PersistPledge(pledge) => {
+                node.pledge = Some(pledge);
+                self.input(id, Input::PledgeStored);
+            }
+            Output::Found(charter) => {
+                let swarm = swarm_id(&charter);
+                node.swarm = Some(swarm);
+                node.charter = Some(charter.clone());
+                let voters = charter.voters().clone();
+                self.input(id, Input::Entered { swarm, charter: Some(charter), voters });
+            }
+            Output::Initialize(voters) => {
+                let mail = node.raft.initialize(&voters, entry);
+                self.post_raft(id, mail);
+            }
+            Output::JoinExisting { swarm, .. } => {
+                node.swarm = Some(swarm);
+                self.input(id, Input::Entered { swarm, charter: None, voters: BTreeSet::new() });
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the machine what changed in Raft, in the order in which an engine's metrics would.
+    fn report_raft(&mut self, id: NodeId) {
+        loop {
+            let Some(node) = self.nodes.get_mut(&id).filter(|node| node.machine.is_some()) else { return };
+            let now = (node.raft.term, node.raft.leads.then_some(node.raft.term), node.raft.position());
+            let before = std::mem::replace(&mut node.reported, now);
+            let asked = node.asked && now.1.is_some() && before.1 != now.1;
+            let opened = node.opening.filter(|(term, len)| *term == node.raft.term && node.raft.committed >= *len);
+            if asked {
+                node.asked = false;
+            }
+            if opened.is_some() {
+                node.opening = None;
+            }
+            let (vote_term, vote) = (node.raft.term, node.raft.voted_for);
+            let fault = self.watch.vote(id, vote_term, vote);
+            self.fault(fault);
+            if before == now && opened.is_none() {
+                return;
+            }
+            if before.0 != now.0 {
+                self.input(id, Input::RaftTerm(now.0));
+            }
+            if before.1 != now.1 {
+                self.raft_leads(id, now.1, asked);
+            }
+            if before.2 != now.2 {
+                self.input(id, Input::Journal(now.2));
+            }
+            if let Some((term, _)) = opened {
+                self.commits(id);
+                self.input(id, Input::Opened(term));
+            }
+        }
+    }
+
+    fn raft_leads(&mut self, id: NodeId, leads: Option<Term>, asked: bool) {
+        if let Some(term) = leads {
+            self.log(What::RaftLeads(id, term));
+            let fault = self.watch.leads(id, term);
+            self.fault(fault);
+        }
+        match leads {
+            Some(term) if asked => self.input(id, Input::Ratified(term)),
+            _ => self.input(id, Input::RaftLeads(leads)),
+        }
+    }
+
+    fn commits(&mut self, id: NodeId) {
+        let fault = self.nodes.get(&id).and_then(|node| {
+            let log = std::rc::Rc::clone(&node.raft.log);
+            self.watch.commits(id, &log)
+        });
+        self.fault(fault);
+    }
+
+    fn set_timer(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(&id) else { return };
+        if let Some(at) = node.machine.as_ref().and_then(Machine::deadline) {
+            let at = world_time(at, node.setup.rate);
+            self.schedule(at.since(self.now), Due::Wake(id));
+        }
+    }
+
+    fn post(&mut self, from: NodeId, to: NodeId, wire: Wire) {
+        let arrivals = self.net.arrivals(from, to, &mut self.random);
+        if let (Wire::Packet(_, packet), true) = (&wire, self.record) {
+            let message = packet.message.clone();
+            self.log(What::Mail { from, to, message, arrived: !arrivals.is_empty() });
+        }
+        for after in arrivals {
+            self.schedule(after, Due::Deliver(to, wire.clone()));
+        }
+    }
+
+    fn post_raft(&mut self, from: NodeId, mail: Mail) {
+        for (to, message) in mail {
+            let receivers: Vec<NodeId> = match to {
+                Some(to) => std::vec![to],
+                None => self.nodes[&from].raft.voters.iter().copied().filter(|node| *node != from).collect(),
+            };
+            for to in receivers {
+                self.post(from, to, Wire::Raft(from, message.clone()));
+            }
+        }
+    }
+
+    fn deliver(&mut self, to: NodeId, wire: Wire) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&to).filter(|node| node.machine.is_some()) else { return };
+        if node.paused {
+            node.backlog.push(wire);
+            return;
+        }
+        match wire {
+            Wire::Packet(from, packet) => {
+                // Over the real codec, so that every run tests it.
+                let packet = Packet::decode(&packet.encode()).expect("what was encoded decodes");
+                self.input(to, Input::Packet { from, packet });
+            }
+            Wire::Raft(from, message) => {
+                let mail = node.raft.receive(from, message.clone(), local(now, node.setup.rate));
+                self.log(What::Raft { from, to, message });
+                self.post_raft(to, mail);
+                self.acknowledge(to);
+                self.report_raft(to);
+                self.set_timer(to);
+            }
+        }
+    }
+
+    /// Clients hear of their writes while the gate is open, and only then.
+    fn acknowledge(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(&id) else { return };
+        let Some(term) = node.machine.as_ref().and_then(|machine| machine.may_act(local(self.now, node.setup.rate))) else {
+            return;
+        };
+        let committed = node.raft.committed;
+        let done: Vec<_> = self.writes.range((id, term, 0)..=(id, term, committed)).map(|(key, _)| *key).collect();
+        if done.is_empty() {
+            return;
+        }
+        for key in done {
+            if let Some(entry) = self.writes.remove(&key) {
+                self.watch.acknowledged.insert(key.2 - 1, entry);
+            }
+        }
+        self.commits(id);
+    }
+
+    fn write(&mut self) {
+        for (id, term) in self.acting() {
+            self.entry += 1;
+            let entry = self.entry;
+            if let Some(node) = self.nodes.get_mut(&id)
+                && let Some(mail) = node.raft.propose(term, entry)
+            {
+                self.writes.insert((id, term, node.raft.log.len()), Entry { term, id: entry });
+                self.post_raft(id, mail);
+                self.acknowledge(id);
+                self.report_raft(id);
+            }
+        }
+        if let Some(every) = self.setup.writes {
+            self.schedule(every, Due::Write);
+        }
+    }
+
+    /// Raft's own repeats: only of what is not yet everywhere, so that they do not keep a follower's lease alive by themselves.
+    fn heartbeat(&mut self) {
+        for id in self.ids() {
+            let Some(node) = self.nodes.get(&id).filter(|node| node.machine.is_some() && !node.paused) else { continue };
+            if node.raft.lags() {
+                let mail = node.raft.append();
+                self.post_raft(id, mail);
+            }
+        }
+        self.schedule(RAFT_HEARTBEAT, Due::Heartbeat);
+    }
+
+    fn wake(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(&id).filter(|node| !node.paused) else { return };
+        let due = node.machine.as_ref().and_then(Machine::deadline);
+        if due.is_some_and(|at| at <= local(self.now, node.setup.rate)) {
+            self.input(id, Input::Timer);
+        }
+    }
+
+    /// Lets the next thing happen, unless it is after `until`.
+    pub fn step(&mut self, until: Instant) -> bool {
+        let Some(((at, _), due)) = self
+            .queue
+            .first_key_value()
+            .map(|(key, _)| *key)
+            .filter(|(at, _)| *at <= until)
+            .and_then(|key| self.queue.remove_entry(&key))
+        else {
+            self.now = self.now.max(until);
+            return false;
+        };
+        self.now = self.now.max(at);
+        match due {
+            Due::Deliver(to, wire) => self.deliver(to, wire),
+            Due::Wake(id) => self.wake(id),
+            Due::Write => self.write(),
+            Due::Heartbeat => self.heartbeat(),
+        }
+        let fault = self.watch.acting(&self.acting());
+        self.fault(fault);
+        true
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.step(until) {}
+    }
+
+    /// Lets time pass until something holds, or at most `limit`; says whether it came to hold.
+    pub fn run_until(&mut self, limit: Duration, mut holds: impl FnMut(&World) -> bool) -> bool {
+        let until = self.now + limit;
+        while !holds(self) {
+            if !self.step(until) {
+                return holds(self);
+            }
+        }
+        true
+    }
+}
+
+/// What a node's clock shows.
+fn local(now: Instant, rate: u64) -> Instant {
+    Instant::from_nanos(now.as_nanos() / 1_000 * rate)
+}
+
+/// When a node's clock shows `at`, rounded up.
+fn world_time(at: Instant, rate: u64) -> Instant {
+    Instant::from_nanos((at.as_nanos().div_ceil(rate)) * 1_000)
+}
+
+fn swarm_id(charter: &Charter) -> SwarmId {
+    let seed = charter.canonical_bytes().into_iter().fold(7, |sum: u64, byte| Random::new(sum ^ u64::from(byte)).next());
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&seed.to_le_bytes());
+    SwarmId(id)
+}

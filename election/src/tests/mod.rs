@@ -1,0 +1,3 @@
+//! What the machine promises, tried: the bids' order, the codec, single rules, stories, random schedules and an exhaustive search.
+
+mod random;
