@@ -400,6 +400,19 @@ fn manifest_breaches(file: &str, text: &str) -> Vec<String> {
     found
 }
 
+/// Dependencies of the workspace that the decision record gives no reason for.
+fn unexplained_dependencies(manifest: &str, record: &str) -> Vec<String> {
+    let lines = manifest.lines().enumerate().skip_while(|(_, l)| *l != "[workspace.dependencies]").skip(1);
+    lines
+        .take_while(|(_, l)| !l.starts_with('['))
+        .filter_map(|(n, l)| Some((n, l.split_once([' ', '='])?.0)))
+        .filter(|(_, name)| !name.starts_with("dunlin-") && !record.contains(&format!("`{name}`")))
+        .map(|(n, name)| {
+            breach("Cargo.toml", n + 1, &format!("docs/decisions/0011-dependencies.md gives no reason for `{name}`"))
+        })
+        .collect()
+}
+
 // ---- the tree -------------------------------------------------------------------------------------------------------
 
 /// Every text file of the tree, by its path from the root; what is built or fetched is left out.
@@ -450,7 +463,8 @@ fn the_tree_keeps_the_rules() {
     let files = tree(root);
     let rooms = rooms_of(&files["docs/architecture.md"]);
     assert!(rooms.len() >= 11, "the table of rooms in docs/architecture.md was not understood: {rooms:?}");
-    let found = breaches(root, &rooms, &files);
+    let mut found = breaches(root, &rooms, &files);
+    found.extend(unexplained_dependencies(&files["Cargo.toml"], &files["docs/decisions/0011-dependencies.md"]));
     let mut report = String::new();
     for line in &found {
         writeln!(report, "{line}").unwrap();
@@ -590,5 +604,13 @@ mod rules {
     fn a_test_behind_a_feature_is_found() {
         assert_eq!(manifest_breaches("node/Cargo.toml", "[[test]]\nname = \"x\"\nrequired-features = [\"sim\"]").len(), 1);
         assert_eq!(manifest_breaches("node/Cargo.toml", "[[example]]\nname = \"x\"\nrequired-features = [\"sim\"]").len(), 0);
+    }
+
+    #[test]
+    fn a_dependency_without_a_reason_is_found() {
+        let manifest =
+            "[workspace.dependencies]\ndunlin-node = { path = \"node\" }\nserde = \"1\"\nslow = \"1\"\n\n[package]\nname = \"x\"";
+        assert_eq!(unexplained_dependencies(manifest, "`serde` because").len(), 1);
+        assert_eq!(unexplained_dependencies(manifest, "`serde` and `slow`").len(), 0);
     }
 }
