@@ -10,6 +10,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use code::{code_of, house_names, is_word, line_of, without_tests, words};
+
+#[path = "tidy/code.rs"]
+mod code;
+
 /// Lines that a file may have without its tests.
 const MAX_LINES: usize = 500;
 /// Names of rooms that say nothing about what is in them.
@@ -56,162 +61,6 @@ const OWNERS: [(&str, &str, &str); 6] = [
 /// One breach, ready to be read.
 fn breach(file: &str, line: usize, rule: &str) -> String {
     format!("{file}:{line}: {rule}")
-}
-
-// ---- reading Rust ---------------------------------------------------------------------------------------------------
-
-/// The code alone: comments and the insides of strings become spaces, lines stay where they are.
-fn code_of(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let mut out = String::with_capacity(text.len());
-    let mut at = 0;
-    while at < chars.len() {
-        let end = skip_at(&chars, at);
-        if end == at {
-            out.push(chars[at]);
-            at += 1;
-        } else {
-            out.extend(chars[at..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
-            at = end;
-        }
-    }
-    out
-}
-
-/// Where the comment, string or character that begins at `at` ends; `at` itself if none begins there.
-fn skip_at(chars: &[char], at: usize) -> usize {
-    let next = chars.get(at + 1).copied();
-    match chars[at] {
-        '/' if next == Some('/') => find(chars, at, |c| c == '\n'),
-        '/' if next == Some('*') => end_of_comment(chars, at),
-        '"' => end_of_string(chars, at),
-        'r' if !continues_word(chars, at) => end_of_raw_string(chars, at).unwrap_or(at),
-        'b' if next == Some('r') && !continues_word(chars, at) => end_of_raw_string(chars, at + 1).unwrap_or(at),
-        '\'' if next == Some('\\') => find(chars, at + 3, |c| c == '\'') + 1,
-        '\'' if chars.get(at + 2) == Some(&'\'') => at + 3,
-        _ => at,
-    }
-}
-
-fn find(chars: &[char], from: usize, wanted: impl Fn(char) -> bool) -> usize {
-    (from..chars.len()).find(|i| wanted(chars[*i])).unwrap_or(chars.len())
-}
-
-fn continues_word(chars: &[char], at: usize) -> bool {
-    at > 0 && is_word(chars[at - 1])
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-fn end_of_comment(chars: &[char], at: usize) -> usize {
-    let mut depth = 0;
-    let mut i = at;
-    while i + 1 < chars.len() {
-        match (chars[i], chars[i + 1]) {
-            ('/', '*') => (depth, i) = (depth + 1, i + 2),
-            ('*', '/') => (depth, i) = (depth - 1, i + 2),
-            _ => i += 1,
-        }
-        if depth == 0 {
-            return i;
-        }
-    }
-    chars.len()
-}
-
-fn end_of_string(chars: &[char], at: usize) -> usize {
-    let mut i = at + 1;
-    while i < chars.len() && chars[i] != '"' {
-        i += if chars[i] == '\\' { 2 } else { 1 };
-    }
-    (i + 1).min(chars.len())
-}
-
-fn end_of_raw_string(chars: &[char], r: usize) -> Option<usize> {
-    let quote = find(chars, r + 1, |c| c != '#');
-    if chars.get(quote) != Some(&'"') {
-        return None;
-    }
-    let closing: Vec<char> = std::iter::once('"').chain(std::iter::repeat_n('#', quote - r - 1)).collect();
-    (quote + 1..chars.len()).find(|i| chars[*i..].starts_with(&closing)).map(|i| i + closing.len())
-}
-
-/// Code without what only tests (or, with `features`, optional features) compile: each such item becomes empty lines.
-fn without_tests(code: &str, features: bool) -> String {
-    let mut out = code.to_owned();
-    let mut from = 0;
-    while let Some(found) = out[from..].find("#[cfg(") {
-        let at = from + found;
-        let head = &out[at..at + out[at..].find(']').map_or(0, |i| i + 1)];
-        from = at + 6;
-        if head.contains("not(") || !(words(head).any(|(_, w)| w == "test") || (features && head.contains("feature"))) {
-            continue;
-        }
-        let end = end_of_item(&out, at + head.len());
-        let blank: String = out[at..end].chars().filter(|c| *c == '\n').collect();
-        out.replace_range(at..end, &blank);
-        from = at;
-    }
-    out
-}
-
-/// Where the item ends that begins at `from`: at its closing brace, or at a semicolon before any brace.
-fn end_of_item(code: &str, from: usize) -> usize {
-    let mut depth = 0_usize;
-    for (i, c) in code[from..].char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth <= 1 => return from + i + 1,
-            '}' => depth -= 1,
-            ';' if depth == 0 => return from + i + 1,
-            _ => {}
-        }
-    }
-    code.len()
-}
-
-/// Every word of the code with the place where it begins.
-fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
-    code.split(|c: char| !is_word(c)).filter(|w| !w.is_empty()).map(|w| (w.as_ptr() as usize - code.as_ptr() as usize, w))
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    1 + text[..at].matches('\n').count()
-}
-
-/// The first names below the crate's root that the code names, as `crate::name` or in `crate::{name, name::…}`.
-fn house_names(code: &str) -> Vec<(usize, String)> {
-    let mut names = Vec::new();
-    for (at, _) in words(code).filter(|(_, w)| *w == "crate") {
-        let Some(rest) = code[at + 5..].trim_start().strip_prefix("::") else { continue };
-        let rest = rest.trim_start();
-        let line = line_of(code, at);
-        match rest.strip_prefix('{') {
-            Some(list) => names.extend(first_level(list).into_iter().map(|name| (line, name))),
-            None => names.extend(words(rest).next().map(|(_, w)| (line, w.to_owned()))),
-        }
-    }
-    names
-}
-
-/// The first word of each item of a `{…}` list whose opening brace is already read.
-fn first_level(list: &str) -> Vec<String> {
-    let (mut names, mut depth, mut item) = (Vec::new(), 1_usize, String::new());
-    for c in list.chars() {
-        depth = depth + usize::from(c == '{') - usize::from(c == '}');
-        if depth == 0 || (depth == 1 && c == ',') {
-            names.extend(words(&item).next().map(|(_, w)| w.to_owned()));
-            item.clear();
-        } else {
-            item.push(c);
-        }
-        if depth == 0 {
-            break;
-        }
-    }
-    names
 }
 
 // ---- the rules ------------------------------------------------------------------------------------------------------
@@ -400,6 +249,31 @@ fn manifest_breaches(file: &str, text: &str) -> Vec<String> {
     found
 }
 
+/// Dependencies of the workspace that the decision record gives no reason for.
+fn unexplained_dependencies(manifest: &str, record: &str) -> Vec<String> {
+    let lines = manifest.lines().enumerate().skip_while(|(_, l)| *l != "[workspace.dependencies]").skip(1);
+    lines
+        .take_while(|(_, l)| !l.starts_with('['))
+        .filter_map(|(n, l)| Some((n, l.split_once([' ', '='])?.0)))
+        .filter(|(_, name)| !name.starts_with("dunlin-") && !record.contains(&format!("`{name}`")))
+        .map(|(n, name)| {
+            breach("Cargo.toml", n + 1, &format!("docs/decisions/0011-dependencies.md gives no reason for `{name}`"))
+        })
+        .collect()
+}
+
+/// Decision records that their index does not link.
+fn unlisted_decisions(files: &BTreeMap<String, String>) -> Vec<String> {
+    let folder = "docs/decisions/";
+    let index = files.get(&format!("{folder}README.md")).map_or("", String::as_str);
+    files
+        .keys()
+        .filter_map(|file| Some((file, file.strip_prefix(folder)?)))
+        .filter(|(_, name)| *name != "README.md" && !index.contains(&format!("]({name})")))
+        .map(|(file, _)| breach(file, 1, "docs/decisions/README.md does not list it"))
+        .collect()
+}
+
 // ---- the tree -------------------------------------------------------------------------------------------------------
 
 /// Every text file of the tree, by its path from the root; what is built or fetched is left out.
@@ -450,7 +324,9 @@ fn the_tree_keeps_the_rules() {
     let files = tree(root);
     let rooms = rooms_of(&files["docs/architecture.md"]);
     assert!(rooms.len() >= 11, "the table of rooms in docs/architecture.md was not understood: {rooms:?}");
-    let found = breaches(root, &rooms, &files);
+    let mut found = breaches(root, &rooms, &files);
+    found.extend(unexplained_dependencies(&files["Cargo.toml"], &files["docs/decisions/0011-dependencies.md"]));
+    found.extend(unlisted_decisions(&files));
     let mut report = String::new();
     for line in &found {
         writeln!(report, "{line}").unwrap();
@@ -590,5 +466,23 @@ mod rules {
     fn a_test_behind_a_feature_is_found() {
         assert_eq!(manifest_breaches("node/Cargo.toml", "[[test]]\nname = \"x\"\nrequired-features = [\"sim\"]").len(), 1);
         assert_eq!(manifest_breaches("node/Cargo.toml", "[[example]]\nname = \"x\"\nrequired-features = [\"sim\"]").len(), 0);
+    }
+
+    #[test]
+    fn a_dependency_without_a_reason_is_found() {
+        let manifest =
+            "[workspace.dependencies]\ndunlin-node = { path = \"node\" }\nserde = \"1\"\nslow = \"1\"\n\n[package]\nname = \"x\"";
+        assert_eq!(unexplained_dependencies(manifest, "`serde` because").len(), 1);
+        assert_eq!(unexplained_dependencies(manifest, "`serde` and `slow`").len(), 0);
+    }
+
+    #[test]
+    fn a_decision_that_its_index_does_not_list_is_found() {
+        let files = |index: &str| {
+            let file = |name: &str, text: &str| (format!("docs/decisions/{name}"), text.to_owned());
+            BTreeMap::from([file("README.md", index), file("0001-x.md", "# 0001")])
+        };
+        assert_eq!(unlisted_decisions(&files("[0002](0002-y.md)")).len(), 1);
+        assert_eq!(unlisted_decisions(&files("[0001](0001-x.md)")).len(), 0);
     }
 }
