@@ -155,7 +155,9 @@ mod tests {
         assert_eq!(parse_size("64KiB"), Ok(65_536));
         assert_eq!(parse_size("1m"), Ok(1 << 20));
         assert_eq!(parse_size("17"), Ok(17));
-        assert!(parse_size("lots").is_err() && parse_size("99999999999999999999").is_err() && parse_size("99999999999G").is_err());
+        assert!(
+            parse_size("lots").is_err() && parse_size("99999999999999999999").is_err() && parse_size("99999999999G").is_err()
+        );
         assert_eq!(show_size(1536), "1.5 KiB");
         assert_eq!(show_size(17), "17 B");
     }

@@ -14,9 +14,9 @@ mod query;
 mod read;
 mod server;
 mod stream;
-mod write;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -24,7 +24,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 use dunlin_node::api::{SharedApi, wire};
 
-pub(crate) use listen::ListenError;
+pub(crate) use listen::{ListenError, MAX_PATH as MAX_SOCKET_PATH};
 pub(crate) use server::Server;
 
 /// Every route over one API.

@@ -7,4 +7,4 @@ mod read;
 mod show;
 
 pub(crate) use read::tasks_from_json;
-pub(crate) use show::{applied, event, node, output, result, status, submitted, summary, task};
+pub(crate) use show::{applied, event, node, result, state_detail, status, submitted, summary, task};

@@ -27,7 +27,7 @@ fn bytes(bytes: &[u8]) -> Map<String, Value> {
 }
 
 /// What was captured of an output.
-pub(crate) fn output(captured: &Captured) -> Value {
+fn output(captured: &Captured) -> Value {
     let mut object = bytes(&captured.tail);
     object.insert("total_bytes".to_owned(), json!(captured.total));
     object.insert("dropped_bytes".to_owned(), json!(captured.dropped()));
@@ -176,11 +176,8 @@ pub(crate) fn status(view: &StatusView) -> Value {
 
 /// One node.
 pub(crate) fn node(view: &NodeView) -> Value {
-    let pods: Vec<_> = view
-        .pods
-        .iter()
-        .map(|pod| json!({ "groups": pod.groups, "slots": pod.slots, "running": pod.running }))
-        .collect();
+    let pods: Vec<_> =
+        view.pods.iter().map(|pod| json!({ "groups": pod.groups, "slots": pod.slots, "running": pod.running })).collect();
     json!({
         "id": view.node.to_string(),
         "name": view.name,
