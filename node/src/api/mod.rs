@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 
 mod request;
 mod response;
+pub mod wire;
 
 pub use request::{Request, TaskFilter, TaskSelector};
 pub use response::{

@@ -1,0 +1,31 @@
+//! How long and how often something transient is tried again.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const FIRST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// Waits that double up to half a second, until the patience is over.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    until: Instant,
+    next: Duration,
+}
+
+impl Backoff {
+    pub(super) fn new(patience: Duration) -> Self {
+        Backoff { until: Instant::now() + patience, next: FIRST }
+    }
+
+    /// How long to wait before the next try; `None` when it is time to give up.
+    pub(super) fn wait_again(&mut self) -> Option<Duration> {
+        if Instant::now() + self.next > self.until {
+            return None;
+        }
+        let wait = self.next;
+        self.next = (wait * 2).min(LONGEST);
+        Some(wait)
+    }
+}
