@@ -19,7 +19,7 @@ mod up;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // WIRING: `dunlin_node::sandbox::enter_if_child(..)` goes here, before anything else: in a sandbox's process it never
-    // returns, and nothing (no runtime, no thread, no log) may have been started before it.
+    // Before anything else: in a sandbox's process this never returns, and no runtime, thread or log may have been started.
+    dunlin_node::sandbox::enter_if_child(&dunlin_node::sandbox::Handlers::new());
     cli::main()
 }

@@ -1,12 +1,16 @@
 //! The one place where the binary starts a node.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use dunlin_node::api::SharedApi;
-use dunlin_node::task::{NodeId, SwarmId, UnixMillis};
+use dunlin_node::leadership::NarrationKind;
+use dunlin_node::node::{self, Belonging, ConfigError, Node, NodeConfig};
+use dunlin_node::task::{NodeId, Pod, SwarmId, UnixMillis};
 use futures::future::BoxFuture;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use crate::config::{Config, Secret};
@@ -64,8 +68,135 @@ pub(crate) enum StartError {
     Failed(String),
 }
 
-/// Starts a node. WIRING: the library's builder goes in here and nowhere else.
+/// Starts a node.
 pub(crate) async fn start_node(config: &Config, secret: &Secret) -> Result<Started, StartError> {
-    let _ = (config, secret.reveal());
-    Err(StartError::Failed("this build has no node in it yet".to_owned()))
+    let node = Node::builder(node_config(config, secret)?).start().await.map_err(explain)?;
+    let (told, narration) = mpsc::channel(NARRATION);
+    let id = node.id();
+    let mut lines = node.narration();
+    tokio::spawn(async move {
+        loop {
+            match lines.recv().await {
+                Ok(line) => {
+                    let kind = word(line.kind).to_owned();
+                    if told.send(Narration { at: line.at, node: id, kind, text: line.text }).await.is_err() {
+                        return;
+                    }
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    });
+    let swarm = node.standing().borrow().swarm;
+    Ok(Started {
+        api: node.api(),
+        node: id,
+        swarm,
+        listen: node.addresses(),
+        narration,
+        node_handle: Arc::new(Held { node: RwLock::new(Some(Arc::new(node))) }),
+    })
+}
+
+/// Narrations that wait to be printed.
+const NARRATION: usize = 256;
+
+fn node_config(config: &Config, secret: &Secret) -> Result<NodeConfig, StartError> {
+    let refused = |error: ConfigError| StartError::Refused(error.to_string());
+    let secret = dunlin_node::node::Secret::new(secret.reveal()).map_err(refused)?;
+    // One node that is told of others is meant to join them, not to found a swarm beside theirs.
+    let belonging = match NonZeroU32::new(config.expect) {
+        Some(expect) if expect.get() > 1 || config.peers.is_empty() => Belonging::Expect(expect),
+        _ => Belonging::Join,
+    };
+    let pods = config.pods.iter().map(|pod| Pod { groups: pod.groups.clone(), slots: pod.slots });
+    let config = NodeConfig {
+        name: config.name.clone(),
+        rank: config.rank,
+        listen: vec![config.listen],
+        peers: config.peers.clone(),
+        belonging,
+        mdns: config.mdns,
+        pods: pods.collect(),
+        task_defaults: config.limits.clone(),
+        ..NodeConfig::new(config.data.clone(), secret)
+    };
+    config.validate().map_err(refused)?;
+    Ok(config)
+}
+
+fn explain(error: node::StartError) -> StartError {
+    use dunlin_node::journal::JournalError;
+    use dunlin_node::mesh::wire::MeshError;
+    match error {
+        node::StartError::Config(error) => StartError::Refused(error.to_string()),
+        node::StartError::InUse(path) | node::StartError::Journal(JournalError::InUse(path)) => StartError::DataInUse(path),
+        node::StartError::Folder { path, source } => StartError::DataUnusable { path, why: source.to_string() },
+        node::StartError::Journal(JournalError::NewerFormat { path, .. }) => StartError::NewerFormat(path),
+        node::StartError::Mesh(MeshError::PortTaken { address }) => {
+            StartError::PortTaken { address, why: "another program, or another node, listens there".to_owned() }
+        }
+        node::StartError::Mesh(MeshError::Listen { address, source }) => StartError::PortTaken { address, why: source.to_string() },
+        other => {
+            let causes = std::iter::successors(std::error::Error::source(&other), |cause| cause.source());
+            let causes: Vec<String> = causes.map(ToString::to_string).collect();
+            let words = std::iter::once(other.to_string()).chain(causes).collect::<Vec<_>>().join(": ");
+            StartError::Failed(words)
+        }
+    }
+}
+
+/// The stable word of a narration's kind.
+fn word(kind: NarrationKind) -> &'static str {
+    match kind {
+        NarrationKind::Founding => "founding",
+        NarrationKind::Election => "election",
+        NarrationKind::Leading => "leading",
+        NarrationKind::Following => "following",
+        NarrationKind::Leaderless => "leaderless",
+        NarrationKind::Peer => "peer",
+        NarrationKind::Warning => "warning",
+    }
+}
+
+/// A running node until it is stopped.
+struct Held {
+    node: RwLock<Option<Arc<Node>>>,
+}
+
+impl Held {
+    fn node(&self) -> Option<Arc<Node>> {
+        self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Running for Held {
+    fn drain(&self) -> BoxFuture<'static, ()> {
+        let node = self.node();
+        Box::pin(async move {
+            if let Some(node) = node {
+                node.drain().await;
+            }
+        })
+    }
+
+    fn stop(&self) -> BoxFuture<'static, ()> {
+        let node = self.node.write().unwrap_or_else(PoisonError::into_inner).take();
+        Box::pin(async move {
+            if let Some(node) = node {
+                node.stop().await;
+            }
+        })
+    }
+
+    fn failed(&self) -> BoxFuture<'static, String> {
+        let node = self.node();
+        Box::pin(async move {
+            match node {
+                Some(node) => node.failed().await,
+                None => std::future::pending().await,
+            }
+        })
+    }
 }

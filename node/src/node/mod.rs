@@ -17,10 +17,11 @@ pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, Sec
 pub use start::{NodeBuilder, StartError};
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
 
 use self::core::Core;
 use crate::api::{Api, ApiError, Request, Response};
@@ -31,8 +32,13 @@ use crate::task::NodeId;
 /// A running member of a swarm. Dropping it stops it at once; [`Node::drain`] and [`Node::stop`] are kinder.
 pub struct Node {
     core: Arc<Core>,
-    tasks: tokio::task::JoinSet<()>,
-    election: Option<std::thread::JoinHandle<()>>,
+    loops: Mutex<Option<Loops>>,
+}
+
+/// What runs until the node is stopped.
+struct Loops {
+    tasks: JoinSet<()>,
+    election: std::thread::JoinHandle<()>,
 }
 
 impl Node {
@@ -75,9 +81,10 @@ impl Node {
     /// Waits until the node can't go on, and says why. It must then be dropped; starting it again is safe.
     pub async fn failed(&self) -> String {
         let mut failure = self.core.failure.subscribe();
-        match failure.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
+        let why = failure.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default()).ok();
+        match why {
+            Some(why) => why,
+            None => std::future::pending().await,
         }
     }
 
@@ -87,17 +94,16 @@ impl Node {
         self.core.worker.idle().await;
     }
 
-    /// Ends what runs here and closes the journal. What was acknowledged is on disk.
-    pub async fn stop(mut self) {
+    /// Ends what runs here and closes the journal. What was acknowledged is on disk. A second call does nothing.
+    pub async fn stop(&self) {
+        let Some(mut loops) = self.loops.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         self.core.worker.drain();
         self.core.worker.cancel_all();
-        self.tasks.shutdown().await;
+        loops.tasks.shutdown().await;
         self.core.journal.stop().await;
         self.core.mesh.close();
-        if let Some(thread) = self.election.take() {
-            // Its sources have closed with the mesh.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-        }
+        // Its sources have closed with the mesh.
+        let _ = tokio::task::spawn_blocking(move || loops.election.join()).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use dunlin_election::{self as election, History, Machine, Settings, Start};
 use tokio::sync::{mpsc, watch};
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::core::{Core, Names};
 use super::desk::{self, DeskInput, DeskState};
 use super::runner::SandboxRunner;
-use super::{Belonging, ConfigError, Node, NodeConfig, member, requests};
+use super::{Belonging, ConfigError, Loops, Node, NodeConfig, member, requests};
 use crate::admission;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::journal::{JournalConfig, JournalError, RaftJournal};
@@ -163,7 +163,7 @@ impl NodeBuilder {
         tasks.spawn(member::take_work(core.clone(), inboxes.work));
         tasks.spawn(requests::serve(core.clone(), inboxes.api));
         tasks.spawn(watch_journal(core.clone(), journal));
-        Ok(Node { core, tasks, election: Some(election) })
+        Ok(Node { core, loops: Mutex::new(Some(Loops { tasks, election })) })
     }
 }
 

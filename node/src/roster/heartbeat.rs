@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::journal::MemberRole;
 use crate::task::{Fence, HeldAttempt, Pod};
 
 /// The largest heartbeat in bytes; a longer one is refused before it is parsed.
@@ -24,6 +25,8 @@ pub struct Heartbeat {
     pub version: String,
     /// The rank its owner gave it.
     pub rank: u32,
+    /// Whether it may hold the journal and vote.
+    pub role: MemberRole,
     /// Its pods.
     pub pods: Vec<Pod>,
     /// Every attempt it holds, until its report has been answered.
