@@ -288,8 +288,12 @@ impl Running {
     fn may_act(&mut self, term: Term) {
         let (node, since) = (self.driver.node, self.driver.clock.now());
         let view = self.machine.view();
-        let votes = view.votes.values().filter(|to| to.0 == node.0).count().max(1);
-        let why = format!("rank {}, {votes} of {} votes", view.rank.0, view.voters.len());
+        let votes = view.votes.values().filter(|to| to.0 == node.0).count();
+        let why = match votes {
+            0 if view.voters.len() == 1 => "the only voter".to_owned(),
+            0 => format!("rank {}, the highest bid among the founders", view.rank.0),
+            votes => format!("rank {}, {} of {} votes", view.rank.0, votes + 1, view.voters.len()),
+        };
         self.change(|standing| {
             standing.why = why;
             standing.acting = Some(term);

@@ -83,7 +83,7 @@ fn heartbeat(core: &Core, leader: NodeId, seq: &mut u64) {
 /// Passes heartbeats on to the desk for as long as the node lives.
 pub(super) async fn take_heartbeats(core: Arc<Core>, mut inbox: mpsc::Receiver<Incoming>) {
     while let Some(incoming) = inbox.recv().await {
-        if core.standing.borrow().is_leader() {
+        if core.known_leader() == Some(core.node) {
             let input = DeskInput::Heartbeat { from: incoming.from, bytes: incoming.bytes };
             if core.desk_inputs.send(input).await.is_err() {
                 return;
@@ -98,7 +98,7 @@ pub(super) async fn take_heartbeats(core: Arc<Core>, mut inbox: mpsc::Receiver<I
 pub(super) async fn take_work(core: Arc<Core>, mut inbox: mpsc::Receiver<Incoming>) {
     while let Some(incoming) = inbox.recv().await {
         let from = incoming.from;
-        if core.standing.borrow().is_leader() {
+        if core.known_leader() == Some(core.node) {
             match unpack::<ToLeader>(&incoming.bytes) {
                 Ok(messages) => {
                     if core.desk_inputs.send(DeskInput::Reports { from, messages }).await.is_err() {

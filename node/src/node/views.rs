@@ -28,8 +28,11 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
     let raft = core.journal.status().borrow().clone();
     let now = core.clock.now();
     let acting = core.gate.acting();
-    let running = core.desk.read(|leading| leading.board.leased()).unwrap_or(0) as u64;
-    let counts = read(core, |core| core.ledger.counts().map_err(unreadable)).await?;
+    let (counts, running) = read(core, |core| {
+        let counts = core.ledger.counts().map_err(unreadable)?;
+        Ok((counts, leased(&core)?.len() as u64))
+    })
+    .await?;
     let waiting = |state: &str| counts.iter().filter(|(_, of, _)| *of == state).map(|(.., count)| count).sum::<u64>();
     let tasks = vec![
         ("queued".to_owned(), waiting("queued").saturating_sub(running)),
@@ -237,15 +240,20 @@ pub(super) fn tasks(core: &Core, filter: &TaskFilter) -> Result<Vec<TaskSummary>
     }
 }
 
-/// The tasks that are handed out, newest first.
-fn running(core: &Core, filter: &TaskFilter, limit: usize) -> Result<Vec<TaskSummary>, ApiError> {
+/// The tasks that are handed out and have not been reported on.
+fn leased(core: &Core) -> Result<BTreeSet<TaskId>, ApiError> {
     let members = core.ledger.members().map_err(unreadable)?;
     let leased = core.desk.read(|leading| {
         let tasks = members.iter().flat_map(|member| leading.board.leases_of(member.node));
-        tasks.filter(|(_, lease)| !lease.ended).map(|(task, _)| task).collect::<BTreeSet<TaskId>>()
+        tasks.filter(|(_, lease)| !lease.ended).map(|(task, _)| task).collect()
     });
+    Ok(leased.unwrap_or_default())
+}
+
+/// The tasks that are handed out, newest first.
+fn running(core: &Core, filter: &TaskFilter, limit: usize) -> Result<Vec<TaskSummary>, ApiError> {
     let mut found = Vec::new();
-    for task in leased.unwrap_or_default().into_iter().rev().filter(|task| filter.before.is_none_or(|before| *task < before)) {
+    for task in leased(core)?.into_iter().rev().filter(|task| filter.before.is_none_or(|before| *task < before)) {
         let Some(record) = core.ledger.task(task).map_err(unreadable)?.filter(|record| !record.state.is_final()) else { continue };
         let view = summary(core, record)?;
         if filter.group.as_ref().is_none_or(|group| *group == view.group) {

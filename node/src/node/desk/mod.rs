@@ -8,7 +8,7 @@ mod effects;
 mod settle;
 mod voters;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ use effects::Outbox;
 const TURN: usize = 256;
 /// Inputs that may wait.
 pub(super) const QUEUE: usize = 8_192;
+
+/// Messages kept for the opening of this node's term; members send what exceeds it again.
+const EARLY: usize = 4_096;
 
 /// What reaches the desk.
 #[derive(Debug)]
@@ -87,6 +90,8 @@ pub(super) struct Desk {
     pending: FuturesUnordered<BoxFuture<'static, Answers>>,
     outbox: Outbox,
     voters: voters::Reconciler,
+    /// What members sent to the coming leader between its election and the opening of its term.
+    early: VecDeque<DeskInput>,
 }
 
 /// Runs the desk for as long as the node lives.
@@ -95,7 +100,13 @@ pub(super) async fn run(core: Arc<Core>, mut inputs: mpsc::Receiver<DeskInput>) 
     let mut standing = core.standing.clone();
     let mut ticks = tokio::time::interval(BoardConfig::default().tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut desk = Desk { voters: voters::Reconciler::default(), core, pending: FuturesUnordered::new(), outbox: Outbox::default() };
+    let mut desk = Desk {
+        core,
+        pending: FuturesUnordered::new(),
+        outbox: Outbox::default(),
+        voters: voters::Reconciler::default(),
+        early: VecDeque::new(),
+    };
     loop {
         let leading = desk.core.desk.read(|leading| leading.term);
         tokio::select! {
@@ -123,6 +134,7 @@ impl Desk {
         self.outbox.clear();
         self.pending.clear();
         self.core.desk.change(|desk| *desk = None);
+        let early = std::mem::take(&mut self.early);
         let Some(term) = acting else { return };
         let ledger = self.core.ledger.clone();
         let opening = tokio::task::spawn_blocking(move || Opening::read(&ledger)).await;
@@ -141,18 +153,27 @@ impl Desk {
         inputs.extend(opening.groups.into_iter().map(|group| Input::Window { group, tasks: Vec::new(), more: true }));
         inputs.push(Input::DelayedWindow { tasks: Vec::new(), more: true });
         self.feed(inputs);
+        early.into_iter().for_each(|input| self.take_input(input));
     }
 
     fn take_inputs(&mut self, first: DeskInput, inputs: &mut mpsc::Receiver<DeskInput>) {
         let mut next = Some(first);
         for _ in 0..TURN {
             let Some(input) = next else { break };
-            match input {
-                DeskInput::Heartbeat { from, bytes } => self.take_heartbeat(from, &bytes),
-                DeskInput::Reports { from, messages } => self.take_reports(from, messages),
-                DeskInput::PeerDown { node, gone } => self.take_down(node, gone),
+            if self.core.desk.read(|_| ()).is_some() {
+                self.take_input(input);
+            } else if self.core.known_leader() == Some(self.core.node) && self.early.len() < EARLY {
+                self.early.push_back(input);
             }
             next = inputs.try_recv().ok();
+        }
+    }
+
+    fn take_input(&mut self, input: DeskInput) {
+        match input {
+            DeskInput::Heartbeat { from, bytes } => self.take_heartbeat(from, &bytes),
+            DeskInput::Reports { from, messages } => self.take_reports(from, messages),
+            DeskInput::PeerDown { node, gone } => self.take_down(node, gone),
         }
     }
 
