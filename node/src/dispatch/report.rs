@@ -127,9 +127,24 @@ impl Board {
 
     pub(super) fn settle(&mut self, task: TaskId, fence: Fence, next: Next, out: &mut Vec<Output>) {
         match self.leases.get(task).filter(|lease| lease.fence == fence).map(|lease| lease.stage) {
+            Some(_) if next == Next::Final && self.leases.get(task).is_some_and(|lease| lease.revived.is_some()) => {
+                self.ask_again(task, fence, out);
+            }
             Some(stage) => self.drop_lease(task, (stage == Stage::Ending).then_some(fence), next),
             None => out.push(Output::Ignored { why: Ignored::NoSuchLease }),
         }
+    }
+
+    /// The task was queued again while its end was being written: which of the two came first, the ledger knows. No attempt
+    /// has the number 0, so whatever it answers ends this lease.
+    fn ask_again(&mut self, task: TaskId, fence: Fence, out: &mut Vec<Output>) {
+        self.free(task);
+        self.leases.set_stage(task, Stage::Unverified);
+        if let Some(lease) = self.leases.get_mut(task) {
+            lease.attempt = AttemptNumber(0);
+            lease.revived = None;
+        }
+        out.push(Output::Verify { task, fence });
     }
 
     pub(super) fn verified(&mut self, task: TaskId, fence: Fence, next: Next, out: &mut Vec<Output>) {
