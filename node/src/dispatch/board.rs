@@ -246,7 +246,8 @@ impl Board {
         let last = tasks.last().map(|delayed| (delayed.until, delayed.task));
         let mut tasks = tasks;
         tasks.retain(|delayed| {
-            !self.is_elsewhere(delayed.task, delayed.attempt) && self.groups.attempt_of(delayed.task).is_none()
+            let elsewhere = self.is_elsewhere(delayed.task, delayed.attempt) || self.settled.is_revived(delayed.task);
+            !elsewhere && self.groups.attempt_of(delayed.task).is_none()
         });
         let (settled, remembered) = (self.settled.count(), self.config.remembered as u64);
         if !self.delayed.window(tasks, last, more, settled, remembered) {
