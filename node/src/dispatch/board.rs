@@ -347,6 +347,7 @@ impl Board {
                 stage: Stage::Running,
                 takes_slot: true,
                 revived: None,
+                questions: 0,
             };
             self.leases.insert(task, lease);
             self.members.take_slot(node, pod, &mut self.groups);

@@ -46,6 +46,8 @@ pub(super) struct Lease {
     pub(super) takes_slot: bool,
     /// The task was queued again by hand before this hand-out was over.
     pub(super) revived: Option<(GroupName, AttemptNumber)>,
+    /// Questions to the ledger that were not answered: only the answer to the last one counts.
+    pub(super) questions: u32,
 }
 
 impl Lease {

@@ -114,10 +114,14 @@ impl Board {
         let HeldAttempt { task, attempt, fence, pod, takes_slot, .. } = held;
         let group = self.take_waiting(task);
         let stage = if group.is_some() { Stage::Running } else { Stage::Unverified };
+        let questions = u32::from(stage == Stage::Unverified);
         if stage == Stage::Unverified {
             out.push(Output::Verify { task, fence });
         }
-        self.leases.insert(task, Lease { attempt, fence, node, boot, pod, group, since: now, stage, takes_slot, revived: None });
+        self.leases.insert(
+            task,
+            Lease { attempt, fence, node, boot, pod, group, since: now, stage, takes_slot, revived: None, questions },
+        );
         if takes_slot {
             self.members.take_slot(node, pod, &mut self.groups);
         }

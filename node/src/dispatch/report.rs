@@ -92,6 +92,7 @@ impl Board {
                 stage: Stage::Ending,
                 takes_slot: false,
                 revived: None,
+                questions: 0,
             },
         );
         Verdict::Adopt
@@ -141,20 +142,22 @@ impl Board {
         self.leases.set_stage(task, Stage::Checking);
         if let Some(lease) = self.leases.get_mut(task) {
             lease.revived = None;
+            lease.questions += 1;
         }
         out.push(Output::Verify { task, fence });
     }
 
     pub(super) fn verified(&mut self, task: TaskId, fence: Fence, next: Next, out: &mut Vec<Output>) {
-        if self.leases.get(task).is_some_and(|lease| lease.fence == fence && lease.stage == Stage::Checking) {
-            self.drop_lease(task, Some(fence), next);
-            return;
-        }
-        let lease = self.leases.get_mut(task).filter(|lease| lease.fence == fence && lease.stage == Stage::Unverified);
-        let Some(lease) = lease else {
+        let Some(lease) = self.leases.get_mut(task).filter(|lease| lease.fence == fence) else {
             out.push(Output::Ignored { why: Ignored::NoSuchLease });
             return;
         };
+        lease.questions = lease.questions.saturating_sub(1);
+        match lease.stage {
+            Stage::Checking if lease.questions == 0 => return self.drop_lease(task, Some(fence), next),
+            Stage::Unverified => {}
+            _ => return,
+        }
         let (node, attempt, pod, takes_slot) = (lease.node, lease.attempt, lease.pod, lease.takes_slot);
         match &next {
             Next::Ready { group, attempt: expected } | Next::Delayed { group, attempt: expected, .. } if *expected == attempt => {
