@@ -129,7 +129,7 @@ impl Board {
         self.hand_out(now, &mut out);
         self.groups.refills(self.settled.count(), &mut out);
         if self.term.is_some() {
-            self.delayed.refill(&mut out);
+            self.delayed.refill(self.settled.count(), &mut out);
         }
         out
     }
@@ -215,19 +215,19 @@ impl Board {
 
     fn ready(&mut self, group: &GroupName, task: TaskId, attempt: AttemptNumber) {
         if let Some(lease) = self.leases.get_mut(task) {
-            if !matches!(lease.stage, Stage::Running | Stage::Unverified) {
+            if lease.stage != Stage::Running {
                 lease.revived = Some((group.clone(), attempt));
             }
             return;
         }
-        self.settled.forget(task);
+        self.settled.revive(task, attempt);
         self.delayed.take(task);
         self.groups.ready(group, task, attempt);
     }
 
     /// Whether the board knows better than a page of the ledger where this task is.
-    fn is_elsewhere(&self, task: TaskId) -> bool {
-        self.leases.get(task).is_some() || self.settled.contains(task)
+    fn is_elsewhere(&self, task: TaskId, attempt: AttemptNumber) -> bool {
+        self.leases.get(task).is_some() || self.settled.outdates(task, attempt)
     }
 
     fn window(&mut self, group: &GroupName, tasks: Vec<(TaskId, AttemptNumber)>, more: bool, out: &mut Vec<Output>) {
@@ -237,7 +237,7 @@ impl Board {
         }
         let last = tasks.last().map(|(task, _)| *task);
         let mut tasks = tasks;
-        tasks.retain(|(task, _)| !self.is_elsewhere(*task) && self.delayed.attempt_of(*task).is_none());
+        tasks.retain(|(task, attempt)| !self.is_elsewhere(*task, *attempt) && self.delayed.attempt_of(*task).is_none());
         let (settled, remembered) = (self.settled.count(), self.config.remembered as u64);
         self.groups.window(group, Page { tasks, last, more }, settled, remembered);
     }
@@ -245,8 +245,12 @@ impl Board {
     fn delayed_window(&mut self, tasks: Vec<DelayedTask>, more: bool, out: &mut Vec<Output>) {
         let last = tasks.last().map(|delayed| (delayed.until, delayed.task));
         let mut tasks = tasks;
-        tasks.retain(|delayed| !self.is_elsewhere(delayed.task) && self.groups.attempt_of(delayed.task).is_none());
-        if !self.delayed.window(tasks, last, more) {
+        tasks.retain(|delayed| {
+            let elsewhere = self.is_elsewhere(delayed.task, delayed.attempt) || self.settled.is_revived(delayed.task);
+            !elsewhere && self.groups.attempt_of(delayed.task).is_none()
+        });
+        let (settled, remembered) = (self.settled.count(), self.config.remembered as u64);
+        if !self.delayed.window(tasks, last, more, settled, remembered) {
             out.push(Output::Ignored { why: Ignored::NotAsked });
         }
     }
@@ -292,7 +296,7 @@ impl Board {
                 out.push(Output::AttemptLost { task, attempt, fence, node, why });
             }
             Stage::Cancelling => self.drop_lease(task, None, Next::Final),
-            Stage::Ending | Stage::Losing => {}
+            Stage::Ending | Stage::Losing | Stage::Checking => {}
         }
     }
 
@@ -310,11 +314,14 @@ impl Board {
     pub(super) fn drop_lease(&mut self, task: TaskId, accepted: Option<Fence>, next: Next) {
         self.free(task);
         let Some(lease) = self.leases.remove(task) else { return };
-        self.settled.remember(task, accepted);
+        let number = match &next {
+            Next::Ready { attempt, .. } | Next::Delayed { attempt, .. } => Some(*attempt),
+            Next::Final => None,
+        };
+        self.settled.remember(task, accepted, number);
         match (next, lease.revived) {
             (Next::Ready { group, attempt }, _) | (Next::Final, Some((group, attempt))) => self.ready(&group, task, attempt),
             (Next::Delayed { until, group, attempt }, _) => {
-                self.settled.forget(task);
                 self.delayed.insert(DelayedTask { until, task, group, attempt });
             }
             (Next::Final, None) => {}
@@ -340,6 +347,7 @@ impl Board {
                 stage: Stage::Running,
                 takes_slot: true,
                 revived: None,
+                questions: 0,
             };
             self.leases.insert(task, lease);
             self.members.take_slot(node, pod, &mut self.groups);
