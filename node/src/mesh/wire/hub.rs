@@ -17,6 +17,7 @@ use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use tokio::sync::mpsc;
 
 use super::super::events::Events;
+use super::super::hello::{Hello, Objection};
 use super::super::inbox::Inlets;
 use super::super::intake::Intake;
 use super::super::link::Link;
@@ -31,7 +32,7 @@ use super::refusals::Refusals;
 use super::streams::StreamEvent;
 use super::transport::{describe, ip_of, multiaddress, socket_address};
 use super::{MeshConfig, MeshError, keys, probe};
-use crate::task::{NodeId, SwarmId};
+use crate::task::NodeId;
 
 /// libp2p's swarm of connections; not to be confused with a swarm of nodes.
 pub(super) type Swarm = libp2p::Swarm<Behaviour>;
@@ -67,7 +68,14 @@ pub(super) enum Command {
 
 /// What a started task found out.
 enum Report {
-    Met(ConnectionId, Result<Box<carrier::Met<libp2p::Stream>>, End>),
+    Met(ConnectionId, Box<carrier::Met<libp2p::Stream>>),
+    /// The connection may be gone already, since both sides close it.
+    NotMet {
+        connection: ConnectionId,
+        node: NodeId,
+        address: Option<SocketAddr>,
+        end: End,
+    },
     Ended(ConnectionId, Arc<Link>, End),
     Probed(NodeId, bool),
     Resolved(String, Vec<SocketAddr>),
@@ -187,10 +195,7 @@ impl Hub {
                         peers.into_iter().for_each(|peer| self.dialer.add_name(peer, Instant::now()));
                     }
                 },
-                Ok(()) = ours.changed() => {
-                    let swarm = *ours.borrow_and_update();
-                    swarm.into_iter().for_each(|swarm| self.entered(swarm));
-                }
+                Ok(()) = ours.changed() => self.entered(),
                 _ = sweep.tick() => self.sweep(),
                 () = sleep_until(dial_next) => {}
             }
@@ -312,11 +317,15 @@ impl Hub {
     }
 
     fn opened(&mut self, connection: ConnectionId, stream: libp2p::Stream) {
-        let Some(node) = self.connections.get(&connection).map(|known| known.node) else { return };
+        let Some(known) = self.connections.get(&connection) else { return };
+        let (node, address) = (known.node, known.address);
         let (table, reports) = (self.table.clone(), self.reports.clone());
         tokio::spawn(async move {
-            let met = carrier::meet(stream, &table, node).await.map(Box::new);
-            drop(reports.send(Report::Met(connection, met)).await);
+            let report = match carrier::meet(stream, &table, node).await {
+                Ok(met) => Report::Met(connection, Box::new(met)),
+                Err(end) => Report::NotMet { connection, node, address, end },
+            };
+            drop(reports.send(report).await);
         });
     }
 
@@ -336,15 +345,21 @@ impl Hub {
 
     fn on_report(&mut self, report: Report) {
         match report {
-            Report::Met(connection, Ok(met)) => self.met(connection, *met),
-            Report::Met(connection, Err(end)) => {
-                let Some(known) = self.connections.get(&connection) else { return };
-                tracing::debug!(node = %known.node, %end, "a peer did not become a link");
-                if end.is_misbehaviour() {
-                    self.refusals.report(ip_of(known.address), describe(known.address), end.to_string());
-                    self.dialer.lost(known.node, true, Instant::now());
-                }
+            Report::Met(connection, met) => self.met(connection, *met),
+            Report::NotMet { connection, node, address, end } => {
+                tracing::debug!(%node, %end, "a peer did not become a link");
+                // Closed first: its end must not bring forward the next try.
                 self.swarm.close_connection(connection);
+                let known = self.connections.remove(&connection);
+                let dialled = known.filter(|known| known.outbound).and_then(|known| known.address);
+                if end.is_misbehaviour() {
+                    self.refusals.report(ip_of(address), describe(address), end.to_string());
+                    if self.table.link(node).is_none() {
+                        self.dialer.lost(node, true, Instant::now());
+                    }
+                } else if let Some(dialled) = dialled {
+                    self.dialer.failed(dialled, Instant::now());
+                }
             }
             Report::Ended(connection, link, end) => {
                 self.lost(&link, &end);
@@ -363,11 +378,9 @@ impl Hub {
     fn met(&mut self, connection: ConnectionId, met: carrier::Met<libp2p::Stream>) {
         let Some(known) = self.connections.get(&connection) else { return };
         let (node, address, outbound) = (known.node, known.address, known.outbound);
-        if let Some(standing) = self.connections.values().find(|other| other.node == node && other.link.is_some()) {
-            if !self.replaces(standing, outbound, met.hello.boot) {
-                self.swarm.close_connection(connection);
-                return;
-            }
+        if self.standing(node).is_some_and(|standing| !self.replaces(standing, outbound, met.hello.boot)) {
+            self.swarm.close_connection(connection);
+            return;
         }
         let home = if outbound { address } else { home_of(address, &met.hello) };
         let hello = met.hello.clone();
@@ -395,6 +408,12 @@ impl Hub {
             let end = carrier::carry(met, link.clone(), outlet, intake).await;
             drop(reports.send(Report::Ended(connection, link, end)).await);
         });
+    }
+
+    /// The connection that carries the link to a node.
+    fn standing(&self, node: NodeId) -> Option<&Connection> {
+        let current = self.table.link(node)?;
+        self.connections.values().find(|other| other.link.as_ref().is_some_and(|link| Arc::ptr_eq(link, &current)))
     }
 
     /// Both ends decide alike, whatever each of them saw first.
@@ -441,16 +460,26 @@ impl Hub {
     }
 
     /// This node belongs to a swarm now: it listens to that one's broadcasts and turns others away.
-    fn entered(&mut self, swarm: SwarmId) {
+    fn entered(&mut self) {
         if let Err(problem) = self.swarm.behaviour_mut().gossip.subscribe(&topic()) {
             tracing::warn!(%problem, "broadcasts of other nodes can't be heard");
         }
-        for link in self.table.enter(swarm) {
+        // Their links end in the next sweep at the latest: our new hello goes out first, so that they know why.
+        for (link, objection) in self.strangers() {
             let peer = link.peer();
-            let Some(theirs) = peer.swarm else { continue };
-            let objection = super::super::hello::Objection::OtherSwarm { theirs, ours: swarm };
-            self.lost(&link, &End::Fault(objection.into()));
+            let ip = peer.address.parse::<SocketAddr>().ok().map(|address| address.ip());
+            self.refusals.report(ip, peer.address, objection.to_string());
         }
+    }
+
+    /// Links to nodes of other swarms.
+    fn strangers(&self) -> Vec<(Arc<Link>, Objection)> {
+        let Some(ours) = self.table.swarm() else { return Vec::new() };
+        let stranger = |link: Arc<Link>| {
+            let theirs = link.peer().swarm.filter(|theirs| *theirs != ours)?;
+            Some((link, Objection::OtherSwarm { theirs, ours }))
+        };
+        self.table.links().into_iter().filter_map(stranger).collect()
     }
 
     fn gossip(&mut self, gossip: &Gossip) {
@@ -473,6 +502,9 @@ impl Hub {
     }
 
     fn sweep(&mut self) {
+        for (link, objection) in self.strangers() {
+            self.lost(&link, &End::Fault(objection.into()));
+        }
         let idle = self.connections.iter().filter(|(_, known)| known.link.is_none() && known.since.elapsed() > UNLINKED);
         for connection in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.swarm.close_connection(connection);
@@ -484,7 +516,7 @@ impl Hub {
 }
 
 /// Where a peer that dialled us can be dialled.
-fn home_of(came_from: Option<SocketAddr>, hello: &super::super::hello::Hello) -> Option<SocketAddr> {
+fn home_of(came_from: Option<SocketAddr>, hello: &Hello) -> Option<SocketAddr> {
     let observed = || Some(SocketAddr::new(came_from?.ip(), hello.port?));
     hello.announce.or_else(observed).filter(|home| home.port() != 0)
 }
