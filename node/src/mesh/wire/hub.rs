@@ -9,20 +9,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use libp2p::PeerId;
-use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub;
 use libp2p::mdns;
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use tokio::sync::mpsc;
 
+use super::super::contacts::Contact;
 use super::super::events::Events;
-use super::super::hello::{Hello, Objection};
 use super::super::inbox::Inlets;
-use super::super::intake::Intake;
 use super::super::link::Link;
 use super::super::table::Table;
-use super::super::{Incoming, Peer, PeerEvent};
+use super::super::{Incoming, PeerEvent};
 use super::address_book::AddressBook;
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::carrier::{self, End};
@@ -31,8 +28,10 @@ use super::gossip::{Gossip, topic};
 use super::refusals::Refusals;
 use super::streams::StreamEvent;
 use super::transport::{describe, ip_of, multiaddress, socket_address};
-use super::{MeshConfig, MeshError, keys, probe};
+use super::{MeshConfig, MeshError, keys};
 use crate::task::NodeId;
+
+mod links;
 
 /// libp2p's swarm of connections; not to be confused with a swarm of nodes.
 pub(super) type Swarm = libp2p::Swarm<Behaviour>;
@@ -43,14 +42,14 @@ pub(super) type Addresses = Arc<RwLock<Vec<SocketAddr>>>;
 /// Reports of started tasks that wait.
 const REPORTS: usize = 256;
 
+/// Lists of contacts that wait; more are dropped.
+const CONTACTS: usize = 64;
+
 /// Housekeeping: connections without a link, the address book.
 const SWEEP: Duration = Duration::from_secs(2);
 
 /// A connection must have become a link within this time.
 const UNLINKED: Duration = Duration::from_secs(15);
-
-/// A link older than this is replaced by a new connection: the peer would not have made one if it still had the old.
-const SETTLED: Duration = Duration::from_secs(3);
 
 /// A name must be resolved within this time.
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -109,6 +108,8 @@ pub(super) struct Hub {
     book: AddressBook,
     reports: mpsc::Sender<Report>,
     reported: mpsc::Receiver<Report>,
+    contacts: mpsc::Sender<Vec<Contact>>,
+    heard_of: mpsc::Receiver<Vec<Contact>>,
 }
 
 impl Hub {
@@ -151,6 +152,7 @@ impl Hub {
         config: &MeshConfig,
     ) -> Hub {
         let (reports, reported) = mpsc::channel(REPORTS);
+        let (contacts, heard_of) = mpsc::channel(CONTACTS);
         let now = Instant::now();
         let mut dialer = Dialer::new(getrandom::u64().unwrap_or(table.local().0));
         let book = AddressBook::load(&config.data);
@@ -174,6 +176,8 @@ impl Hub {
             book,
             reports,
             reported,
+            contacts,
+            heard_of,
         }
     }
 
@@ -188,6 +192,7 @@ impl Hub {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 Some(report) = self.reported.recv() => self.on_report(report),
+                Some(contacts) = self.heard_of.recv() => self.introduced(contacts),
                 command = commands.recv() => match command {
                     Some(Command::Close) | None => break,
                     Some(Command::Gossip(gossip)) => self.gossip(&gossip),
@@ -300,49 +305,6 @@ impl Hub {
         }
     }
 
-    fn connected(&mut self, connection: ConnectionId, peer: PeerId, endpoint: &ConnectedPoint) {
-        let (node, now) = (keys::node_id(&peer), Instant::now());
-        let address = socket_address(endpoint.get_remote_address());
-        let outbound = endpoint.is_dialer();
-        if let Some(dialled) = self.dialling.remove(&connection) {
-            self.dialer.identified(dialled, node, now);
-        }
-        self.connections.insert(connection, Connection { node, address, outbound, since: now, link: None });
-        if outbound && self.table.link(node).is_some() {
-            // Another address of a node that is linked already.
-            self.swarm.close_connection(connection);
-        } else if outbound {
-            self.swarm.behaviour_mut().streams.open(peer, connection);
-        }
-    }
-
-    fn opened(&mut self, connection: ConnectionId, stream: libp2p::Stream) {
-        let Some(known) = self.connections.get(&connection) else { return };
-        let (node, address) = (known.node, known.address);
-        let (table, reports) = (self.table.clone(), self.reports.clone());
-        tokio::spawn(async move {
-            let report = match carrier::meet(stream, &table, node).await {
-                Ok(met) => Report::Met(connection, Box::new(met)),
-                Err(end) => Report::NotMet { connection, node, address, end },
-            };
-            drop(reports.send(report).await);
-        });
-    }
-
-    fn disconnected(&mut self, connection: ConnectionId, why: String) {
-        let Some(known) = self.connections.remove(&connection) else { return };
-        match known.link {
-            Some(link) => self.lost(&link, &End::Closed(std::io::Error::other(why))),
-            // It never became a link; if no other does, it is dialled again.
-            None if self.table.link(known.node).is_none() => {
-                if let Some(address) = known.address.filter(|_| known.outbound) {
-                    self.dialer.failed(address, Instant::now());
-                }
-            }
-            None => {}
-        }
-    }
-
     fn on_report(&mut self, report: Report) {
         match report {
             Report::Met(connection, met) => self.met(connection, *met),
@@ -374,91 +336,6 @@ impl Hub {
         }
     }
 
-    /// Both sides have said hello: this connection becomes the link, unless the one that is there stays.
-    fn met(&mut self, connection: ConnectionId, met: carrier::Met<libp2p::Stream>) {
-        let Some(known) = self.connections.get(&connection) else { return };
-        let (node, address, outbound) = (known.node, known.address, known.outbound);
-        if self.standing(node).is_some_and(|standing| !self.replaces(standing, outbound, met.hello.boot)) {
-            self.swarm.close_connection(connection);
-            return;
-        }
-        let home = if outbound { address } else { home_of(address, &met.hello) };
-        let hello = met.hello.clone();
-        let (name, swarm, boot) = (hello.name, hello.swarm, hello.boot);
-        let peer = Peer { node, name, swarm, address: describe(home.or(address)), boot };
-        self.restarted(node, boot);
-        let (link, outlet) = Link::new(peer.clone(), self.table.clone(), met.swarm.clone());
-        let intake = Intake::new(link.clone(), self.table.clone(), &self.inlets, self.events.clone());
-        if let Some(replaced) = self.table.insert(&link) {
-            // Its task reports the end, and its connection is closed then.
-            replaced.end();
-        }
-        if let Some(known) = self.connections.get_mut(&connection) {
-            known.link = Some(link.clone());
-        }
-        if let Some(home) = home {
-            self.homes.insert(node, home);
-            self.book.record(node, home);
-            self.dialer.identified(home, node, Instant::now());
-        }
-        self.dialer.linked(node);
-        self.events.emit(PeerEvent::Up(peer));
-        let reports = self.reports.clone();
-        tokio::spawn(async move {
-            let end = carrier::carry(met, link.clone(), outlet, intake).await;
-            drop(reports.send(Report::Ended(connection, link, end)).await);
-        });
-    }
-
-    /// The connection that carries the link to a node.
-    fn standing(&self, node: NodeId) -> Option<&Connection> {
-        let current = self.table.link(node)?;
-        self.connections.values().find(|other| other.link.as_ref().is_some_and(|link| Arc::ptr_eq(link, &current)))
-    }
-
-    /// Both ends decide alike, whatever each of them saw first.
-    fn replaces(&self, standing: &Connection, outbound: bool, boot: u64) -> bool {
-        let same_boot = standing.link.as_ref().is_some_and(|link| link.peer().boot == boot);
-        // Two that crossed: the one that the smaller node dialled stays.
-        let preferred = outbound == (self.table.local() < standing.node);
-        !same_boot || standing.since.elapsed() > SETTLED || standing.outbound == outbound || preferred
-    }
-
-    /// If the node that comes up was up before with another boot, or is being probed, its end is told first.
-    fn restarted(&mut self, node: NodeId, boot: u64) {
-        let before = self.probing.remove(&node).or_else(|| self.table.link(node).map(|link| link.peer().boot));
-        if before.is_some_and(|before| before != boot) {
-            self.events.emit(PeerEvent::Down { node, gone: true });
-        }
-    }
-
-    /// A link ended, for whatever reason; harmless if it was replaced before.
-    fn lost(&mut self, link: &Arc<Link>, end: &End) {
-        link.end();
-        if !self.table.remove(link) {
-            return;
-        }
-        let (node, now) = (link.node(), Instant::now());
-        tracing::info!(%node, %end, "lost a peer");
-        if end.is_misbehaviour() {
-            let peer = link.peer();
-            let ip = peer.address.parse::<SocketAddr>().ok().map(|address| address.ip());
-            self.refusals.report(ip, peer.address, end.to_string());
-        }
-        self.dialer.lost(node, end.is_misbehaviour(), now);
-        match self.homes.remove(&node) {
-            Some(home) if matches!(end, End::Closed(_)) => {
-                self.probing.insert(node, link.peer().boot);
-                let reports = self.reports.clone();
-                tokio::spawn(async move {
-                    let gone = probe::is_gone(home).await;
-                    drop(reports.send(Report::Probed(node, gone)).await);
-                });
-            }
-            _ => self.events.emit(PeerEvent::Down { node, gone: false }),
-        }
-    }
-
     /// This node belongs to a swarm now: it listens to that one's broadcasts and turns others away.
     fn entered(&mut self) {
         if let Err(problem) = self.swarm.behaviour_mut().gossip.subscribe(&topic()) {
@@ -470,16 +347,6 @@ impl Hub {
             let ip = peer.address.parse::<SocketAddr>().ok().map(|address| address.ip());
             self.refusals.report(ip, peer.address, objection.to_string());
         }
-    }
-
-    /// Links to nodes of other swarms.
-    fn strangers(&self) -> Vec<(Arc<Link>, Objection)> {
-        let Some(ours) = self.table.swarm() else { return Vec::new() };
-        let stranger = |link: Arc<Link>| {
-            let theirs = link.peer().swarm.filter(|theirs| *theirs != ours)?;
-            Some((link, Objection::OtherSwarm { theirs, ours }))
-        };
-        self.table.links().into_iter().filter_map(stranger).collect()
     }
 
     fn gossip(&mut self, gossip: &Gossip) {
@@ -513,12 +380,6 @@ impl Hub {
             tokio::task::spawn_blocking(save);
         }
     }
-}
-
-/// Where a peer that dialled us can be dialled.
-fn home_of(came_from: Option<SocketAddr>, hello: &Hello) -> Option<SocketAddr> {
-    let observed = || Some(SocketAddr::new(came_from?.ip(), hello.port?));
-    hello.announce.or_else(observed).filter(|home| home.port() != 0)
 }
 
 /// What a name stands for now; nothing if it can't be found out.
