@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::task::{NodeId, SwarmId};
 
+mod contacts;
 #[cfg(test)]
 mod contract;
 mod events;
