@@ -127,10 +127,10 @@ fn the_environment_is_exactly_what_was_given() {
 }
 
 fn nothing_of_the_node_is_inherited() {
-    let house = House::new();
     // A descriptor that anybody could inherit, as a careless library would open it.
     let careless = fs::File::open("/dev/null").unwrap();
     rustix::io::fcntl_setfd(&careless, rustix::io::FdFlags::empty()).unwrap();
+    let house = House::new();
     let look = "for fd in $(seq 0 99); do if [ -e /proc/$$/fd/$fd ]; then echo $fd; fi; done";
     assert_eq!(out(&house.run(&["sh", "-c", look], |_| {})), "0\n1\n2\n");
     let status = out(&house.run(&["cat", "/proc/self/status"], |_| {}));
