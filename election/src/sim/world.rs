@@ -413,7 +413,11 @@ impl World {
                 self.post_raft(id, mail);
             }
             Output::HoldVotes(on) => node.raft.hold_votes = on,
-            Output::MayAct { .. } => self.leaderships += 1,
+            Output::MayAct { term } => {
+                self.leaderships += 1;
+                let fault = self.watch.leads(id, term);
+                self.fault(fault);
+            }
             Output::PersistPledge(pledge) => {
                 node.pledge = Some(pledge);
                 self.input(id, Input::PledgeStored);

@@ -1,3 +1,4 @@
 //! What the machine promises, tried: the bids' order, the codec, single rules, stories, random schedules and an exhaustive search.
 
+mod golden;
 mod random;
