@@ -492,7 +492,7 @@ impl World {
     fn commits(&mut self, id: NodeId) {
         let fault = self.nodes.get(&id).and_then(|node| {
             let log = std::rc::Rc::clone(&node.raft.log);
-            self.watch.commits(id, &log)
+            self.watch.commits(id, node.raft.term, &log, node.raft.committed)
         });
         self.fault(fault);
     }
