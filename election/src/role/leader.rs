@@ -60,8 +60,12 @@ impl Machine {
         } else if term < self.raft_term || self.live_leader().is_some_and(|living| living.term >= term) {
             // The late winner: Raft's answer was on its way while others went on.
             self.renounced = Some(term);
-            self.set_silence(true);
             self.ignore(None, Ignored::StaleTerm);
+            if matches!(&self.role, Role::Candidate(candidate) if candidate.ratifying.is_some()) {
+                self.on_ratify_failed();
+            } else {
+                self.set_silence(true);
+            }
         } else {
             self.crown(term);
         }

@@ -413,7 +413,11 @@ impl World {
                 self.post_raft(id, mail);
             }
             Output::HoldVotes(on) => node.raft.hold_votes = on,
-            Output::MayAct { .. } => self.leaderships += 1,
+            Output::MayAct { term } => {
+                self.leaderships += 1;
+                let fault = self.watch.leads(id, term);
+                self.fault(fault);
+            }
             Output::PersistPledge(pledge) => {
                 node.pledge = Some(pledge);
                 self.input(id, Input::PledgeStored);
@@ -488,7 +492,7 @@ impl World {
     fn commits(&mut self, id: NodeId) {
         let fault = self.nodes.get(&id).and_then(|node| {
             let log = std::rc::Rc::clone(&node.raft.log);
-            self.watch.commits(id, &log)
+            self.watch.commits(id, node.raft.term, &log, node.raft.committed)
         });
         self.fault(fault);
     }
