@@ -73,7 +73,7 @@ impl Fake {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap()
+        self.inner.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -165,7 +165,7 @@ impl State {
             }
             self.tasks.push(execute(spec));
             let id = TaskId(self.tasks.len() as u64);
-            key.iter().for_each(|key| drop(self.keys.insert(key.clone(), id)));
+            self.keys.extend(key.clone().map(|key| (key, id)));
             ids.push((id, false));
         }
         Ok(Response::Submitted(ids))
