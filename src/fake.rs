@@ -248,7 +248,7 @@ impl State {
         match which {
             TaskSelector::Ids(ids) => ids.clone(),
             TaskSelector::Range(first, last) => all.filter(|id| first <= id && id <= last).collect(),
-            TaskSelector::Last => all.last().into_iter().collect(),
+            TaskSelector::Last => all.rev().take(1).collect(),
             TaskSelector::All => all.collect(),
         }
     }
