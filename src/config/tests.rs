@@ -75,7 +75,8 @@ fn bad_values_are_told_with_their_rule() {
     assert!(told("[tasks]\nstdout = \"1GiB\"\n").contains("the limit is 16MiB"));
     assert!(told("[[pods]]\ngroups = [\"Big\"]\n").contains("group name"));
     assert!(told("[[pods]]\nslots = 0\n").contains("a pod has 1 to"));
-    assert!(told("log = \"loud,=\"\n").contains("log:"));
+    assert!(told("log = \"verbose\"\n").contains("log: \"verbose\" is none of error"));
+    assert!(told("log = \"dunlin=loud\"\n").contains("log: "));
     assert!(told("a = \n").starts_with("/dunlin.toml:1: "));
     assert!(told("secret = \"short\"\n").ends_with("a secret has 16 to 1024 characters, not 5"));
     let long = format!("data = \"/{}\"\n", "x".repeat(120));
