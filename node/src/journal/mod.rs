@@ -3,9 +3,33 @@
 //! Facts enter through [`Journal::propose`]; they are on a majority of disks before anything is answered. Every node
 //! folds the same facts into its ledger, live and after a restart by the same way. Deliberately not here: deciding
 //! who leads (`leadership`), who runs what (`dispatch`). Nobody outside this room names openraft or redb.
+//!
+//! The way of a fact: [`RaftJournal`] (`raft`) -> `batch` -> openraft -> `log_store`, `log_writer` on every voter's disk
+//! (`network` there, `serve` here) -> `machine` -> `ledger`'s fold -> the reply.
 
+mod batch;
+mod codec;
+mod config;
+mod engine;
 mod entry;
+pub mod ledger;
+mod log_store;
+mod log_writer;
+mod machine;
+mod network;
 mod port;
+mod raft;
+mod serve;
+mod snapshot_file;
+mod stop;
+mod store;
 
+#[cfg(test)]
+mod tests;
+
+pub use codec::CodecError;
+pub use config::{Executor, FreeSpace, JournalConfig, JournalError, OpenBackend};
 pub use entry::{Denial, Entry, FORMAT, Fact, Member, MemberRole, Reply};
+pub use ledger::{Ledger, LedgerError};
 pub use port::{Applied, ElectError, Journal, LogPosition, MembershipError, ProposeError, RaftStatus, SharedJournal};
+pub use raft::RaftJournal;

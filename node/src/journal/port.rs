@@ -60,6 +60,16 @@ pub enum ProposeError {
     /// Too many proposals wait already: not written, try again.
     #[error("the journal's queue is full")]
     Full,
+    /// More facts or bytes than one entry holds: not written.
+    #[error("{what} of one proposal: {size}; the limit is {limit}")]
+    TooLarge {
+        /// `facts` or `bytes`.
+        what: &'static str,
+        /// How many.
+        size: usize,
+        /// At most.
+        limit: usize,
+    },
     /// The disk is full: not written.
     #[error("the disk is full")]
     DiskFull,
