@@ -187,7 +187,10 @@ impl LogStore {
         if let Some(entries) = self.shared.recent().range(start, end, bound) {
             return Ok(entries);
         }
-        let mut entries = self.shared.database().and_then(|database| read_file(&database, start, end, bound))
+        let mut entries = self
+            .shared
+            .database()
+            .and_then(|database| read_file(&database, start, end, bound))
             .map_err(|error| failed(ErrorSubject::Logs, ErrorVerb::Read, error))?;
         // What is not written yet follows from memory; a bounded read may end early instead.
         let next = entries.last().map_or(start, |entry| entry.log_id.index + 1);

@@ -224,11 +224,7 @@ pub(super) fn read_start(database: &Database, path: &Path) -> Result<Recent, Jou
     };
     let found: u32 = read_meta(&meta, "format").map_err(|error| damaged(error.to_string()))?.unwrap_or(0);
     if found > FORMAT {
-        return Err(JournalError::NewerFormat {
-            path: path.parent().unwrap_or(path).to_owned(),
-            found,
-            known: FORMAT,
-        });
+        return Err(JournalError::NewerFormat { path: path.parent().unwrap_or(path).to_owned(), found, known: FORMAT });
     }
     read_state(&read, &meta).map_err(|error| damaged(error.to_string()))
 }
@@ -252,10 +248,7 @@ fn read_meta<T: serde::de::DeserializeOwned>(
     codec::decode(bytes.value()).map(Some).map_err(io::Error::other)
 }
 
-fn read_state(
-    read: &redb::ReadTransaction,
-    meta: &impl ReadableTable<&'static str, &'static [u8]>,
-) -> Result<Recent, io::Error> {
+fn read_state(read: &redb::ReadTransaction, meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Recent, io::Error> {
     let purged: Option<LogId> = read_meta(meta, "purged")?;
     let log = read.open_table(LOG).map_err(io::Error::other)?;
     let last = match log.last().map_err(io::Error::other)? {

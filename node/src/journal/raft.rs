@@ -52,7 +52,10 @@ struct Inner {
 
 impl std::fmt::Debug for RaftJournal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RaftJournal").field("local", &self.0.local).field("status", &*self.0.status.borrow()).finish_non_exhaustive()
+        f.debug_struct("RaftJournal")
+            .field("local", &self.0.local)
+            .field("status", &*self.0.status.borrow())
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,12 +90,7 @@ impl RaftJournal {
         let machine = Machine::new(ledger.clone(), config.executor, applied.clone(), Arc::clone(&snapshots), stop.clone());
         machine.catch_up(&log)?;
         let gates = Arc::new(Gates::new(!log.is_fresh()));
-        let network = Network {
-            mesh,
-            gates: Arc::clone(&gates),
-            vote_window: config.ratify_window,
-            vote_try: config.vote_try,
-        };
+        let network = Network { mesh, gates: Arc::clone(&gates), vote_window: config.ratify_window, vote_try: config.vote_try };
         let raft = Raft::new(local.0, engine, network, log.clone(), machine)
             .await
             .map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
@@ -124,15 +122,6 @@ impl RaftJournal {
     #[must_use]
     pub fn last_append(&self) -> Option<Instant> {
         self.0.server.last_append()
-    }
-
-    /// How many entries a node's copy of the log is behind this one's; known to Raft's leader only, for nodes that
-    /// receive the log.
-    #[must_use]
-    pub fn behind(&self, node: NodeId) -> Option<u64> {
-        let metrics = self.0.raft.metrics().borrow().clone();
-        let matched = metrics.replication?.get(&node.0)?.map_or(0, |id| id.index);
-        Some(metrics.last_log_index.unwrap_or(0).saturating_sub(matched))
     }
 
     /// Becomes the reason when the journal can't go on; the node must then end.

@@ -102,7 +102,9 @@ async fn a_late_joiner_is_brought_up_by_a_snapshot() {
     };
     let (nodes, term) = three(&hub, tune).await;
     let made = |node: &Node| {
-        std::fs::read_dir(node.folder.path()).unwrap().any(|file| file.unwrap().path().extension().is_some_and(|e| e == "snapshot"))
+        std::fs::read_dir(node.folder.path())
+            .unwrap()
+            .any(|file| file.unwrap().path().extension().is_some_and(|e| e == "snapshot"))
     };
     let mut count = 0;
     while !made(&nodes[0]) {

@@ -40,7 +40,11 @@ impl Hub {
         let mut cut = self.cut.lock().unwrap();
         for other in others {
             for pair in [(node, other), (other, node)] {
-                if on { cut.insert(pair) } else { cut.remove(&pair) };
+                if on {
+                    cut.insert(pair)
+                } else {
+                    cut.remove(&pair)
+                };
             }
         }
     }
@@ -73,7 +77,13 @@ impl Mesh for FakeMesh {
 
     fn broadcast(&self, _: Service, _: Bytes) {}
 
-    fn request(&self, to: NodeId, _: Service, bytes: Bytes, patience: Duration) -> BoxFuture<'static, Result<Bytes, RequestError>> {
+    fn request(
+        &self,
+        to: NodeId,
+        _: Service,
+        bytes: Bytes,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, RequestError>> {
         let (hub, from) = (Arc::clone(&self.hub), self.local);
         async move {
             if bytes.len() > crate::mesh::MAX_MESSAGE {
