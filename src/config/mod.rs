@@ -28,7 +28,6 @@ pub(crate) use show::{shown, template};
 
 /// Everything a node is told, checked.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "WIRING: rank, mdns, pods and limits are read by the code that goes into start_node")]
 pub(crate) struct Config {
     /// What the node calls itself.
     pub(crate) name: String,

@@ -53,7 +53,6 @@ pub(crate) struct Started {
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
-#[expect(dead_code, reason = "WIRING: most are made by the code that goes into start_node")]
 pub(crate) enum StartError {
     #[error("the data folder {} is in use by another process", .0.display())]
     DataInUse(PathBuf),

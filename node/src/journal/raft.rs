@@ -124,6 +124,15 @@ impl RaftJournal {
         self.0.server.last_append()
     }
 
+    /// How many entries a node's copy of the log is behind this one's; known to Raft's leader only, for nodes that
+    /// receive the log.
+    #[must_use]
+    pub fn behind(&self, node: NodeId) -> Option<u64> {
+        let metrics = self.0.raft.metrics().borrow().clone();
+        let matched = metrics.replication?.get(&node.0)?.map_or(0, |id| id.index);
+        Some(metrics.last_log_index.unwrap_or(0).saturating_sub(matched))
+    }
+
     /// Becomes the reason when the journal can't go on; the node must then end.
     #[must_use]
     pub fn stopped(&self) -> watch::Receiver<Option<String>> {

@@ -143,6 +143,24 @@ impl Ledger {
         Ok(tasks)
     }
 
+    /// The delayed tasks after a place in their order, the soonest due first, each with its time.
+    pub fn delayed(&self, after: (UnixMillis, TaskId), limit: usize) -> Result<Vec<(UnixMillis, ReadyTask)>, LedgerError> {
+        let table = self.begin()?.open_table(DELAYED)?;
+        let mut tasks = Vec::new();
+        for row in table.range((after.0.0, after.1.0.saturating_add(1))..)?.take(limit) {
+            let (key, value) = row?;
+            let (attempt, submitted_at, group) = value.value();
+            let task = ReadyTask {
+                task: TaskId(key.value().1),
+                group: group_name(group)?,
+                attempt: AttemptNumber(attempt),
+                submitted_at: UnixMillis(submitted_at),
+            };
+            tasks.push((UnixMillis(key.value().0), task));
+        }
+        Ok(tasks)
+    }
+
     /// When the next delayed task comes due.
     pub fn next_due(&self) -> Result<Option<UnixMillis>, LedgerError> {
         let table = self.begin()?.open_table(DELAYED)?;
@@ -239,6 +257,12 @@ impl Ledger {
     pub fn members(&self) -> Result<Vec<Member>, LedgerError> {
         let table = self.begin()?.open_table(MEMBERS)?;
         table.iter()?.map(|row| Ok(codec::decode(row?.1.value())?)).collect()
+    }
+
+    /// One node, if it has joined and not left.
+    pub fn member(&self, node: NodeId) -> Result<Option<Member>, LedgerError> {
+        let table = self.begin()?.open_table(MEMBERS)?;
+        Ok(table.get(node.0)?.map(|bytes| codec::decode(bytes.value())).transpose()?)
     }
 
     /// The swarm, once it is founded.
