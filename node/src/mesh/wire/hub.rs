@@ -184,6 +184,10 @@ impl Hub {
     /// Runs until the handle is dropped or closes it; then every link and listener is closed.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut ours = self.table.watch_swarm();
+        if ours.borrow_and_update().is_some() {
+            // Entered before this task ran.
+            self.entered();
+        }
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
