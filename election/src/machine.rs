@@ -53,6 +53,8 @@ pub struct Machine {
     pub(crate) senders: BTreeMap<NodeId, (u64, u64)>,
     pub(crate) votes_heard: BTreeMap<NodeId, NodeId>,
     pub(crate) leader: Option<Living>,
+    /// A process that is gone, and until when beats that it sent before are taken as such.
+    pub(crate) gone: Option<(NodeId, Instant)>,
     pub(crate) retries: u32,
     pub(crate) silent: bool,
     pub(crate) role: Role,
@@ -89,6 +91,7 @@ impl Machine {
             senders: BTreeMap::new(),
             votes_heard: BTreeMap::new(),
             leader: None,
+            gone: None,
             retries: 0,
             silent: true,
             role: Role::Observer,
@@ -311,6 +314,10 @@ impl Machine {
     }
 
     fn on_beat(&mut self, from: NodeId, term: Term, sent_at: Instant) {
+        if self.gone.is_some_and(|(gone, until)| gone == from && self.now < until) {
+            self.ignore(Some(from), Ignored::ProcessGone);
+            return;
+        }
         let observer = matches!(self.role, Role::Observer);
         if term < self.raft_term {
             if !observer {
@@ -423,7 +430,10 @@ impl Machine {
         }
     }
 
+    /// A beat on its way when its sender died must not bring it back for a lease. Only for two beats' time: should the report be wrong,
+    /// the next beat mends it.
     fn on_peer_gone(&mut self, node: NodeId) {
+        self.gone = Some((node, self.now + self.config.beat.saturating_mul(2)));
         if self.leader.is_some_and(|living| living.node == node) {
             self.lose_leader();
         }

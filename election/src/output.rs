@@ -199,6 +199,8 @@ pub enum Ignored {
     NotAVoter,
     /// Said before something already heard from that node, or the same again.
     OldPacket,
+    /// A beat of a process that is gone.
+    ProcessGone,
     /// Too many unknown nodes talk to us.
     TooManyPeers,
     /// This node does not take part yet or at all (boot wait, observer, founding).

@@ -162,9 +162,15 @@ impl Raft {
         // A candidate's own vote is always written: forgetting it would only hide what the followers' votes show.
         self.on_disk = (self.term, self.voted_for);
         self.granted = BTreeSet::from([self.me]);
-        let mut mail = std::vec![(None, RaftMessage::RequestVote { term: self.term, last: self.position() })];
+        let mut mail = self.ask();
         mail.extend(self.win_if_granted());
         mail
+    }
+
+    /// The question for votes, as it was asked already.
+    #[must_use]
+    pub fn ask(&self) -> Mail {
+        std::vec![(None, RaftMessage::RequestVote { term: self.term, last: self.position() })]
     }
 
     /// Creates the log with its voters and elects at once, as the engine does.

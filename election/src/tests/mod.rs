@@ -8,3 +8,4 @@ mod failover;
 mod founding;
 mod golden;
 mod random;
+mod rules;
