@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::core::Core;
 use super::{leader_requests, views};
-use crate::admission::{self, AdmissionError};
+use crate::admission;
 use crate::api::{ApiError, Request, Response};
 use crate::mesh::{self, RequestError, Service};
 use crate::task::{IdempotencyKey, NodeId};
@@ -144,7 +144,7 @@ async fn answer_as_leader(core: &Arc<Core>, request: Request) -> Answer {
 fn prepare(core: &Core, request: Request) -> Result<Request, ApiError> {
     Ok(match request {
         Request::Submit { tasks } => {
-            admission::check_submission(tasks.iter().map(|(spec, _)| spec), core.waiting(), &core.admission).map_err(refused)?;
+            admission::check_submission(tasks.iter().map(|(spec, _)| spec), core.waiting(), &core.admission)?;
             let keyed = tasks.into_iter().map(|(spec, key)| Ok((spec, Some(key.map_or_else(fresh_key, Ok)?))));
             Request::Submit { tasks: keyed.collect::<Result<_, ApiError>>()? }
         }
@@ -157,13 +157,6 @@ fn prepare(core: &Core, request: Request) -> Result<Request, ApiError> {
         }
         other => other,
     })
-}
-
-fn refused(error: AdmissionError) -> ApiError {
-    match error {
-        AdmissionError::QueueFull { .. } => ApiError::Overloaded(error.to_string()),
-        _ => ApiError::Invalid(error.to_string()),
-    }
 }
 
 fn own_patience(request: &Request) -> Duration {
