@@ -67,20 +67,27 @@ async fn measure(what: &str, nodes: &[Node], term: Term, callers: usize, rounds:
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "prints figures"]
 async fn figures() {
-    let hub = Arc::new(Hub::default());
-    for in_flight in ["1", "2"] {
-        let tune: Tune = if in_flight == "1" { plain } else { |config| config.in_flight = 2 };
+    let variants: [(&str, Tune); 3] = [
+        ("as configured", plain),
+        ("quick repair off", |config| config.log_quick_repair = false),
+        ("two in flight", |config| {
+            config.log_quick_repair = false;
+            config.in_flight = 2;
+        }),
+    ];
+    for (name, tune) in variants {
+        let hub = Arc::new(Hub::default());
         let node = open(&hub, 1, tune).await;
         node.journal.initialize(vec![NodeId(1)]).await.unwrap();
         let term = node.opens().await;
-        for callers in [1, 64, 512] {
-            measure(&format!("1 node, {in_flight} in flight"), std::slice::from_ref(&node), term, callers, 20_000 / callers.max(10)).await;
+        for (callers, rounds) in [(1, 500), (64, 200)] {
+            measure(&format!("1 node, {name}"), std::slice::from_ref(&node), term, callers, rounds).await;
         }
         node.journal.stop().await;
         let hub = Arc::new(Hub::default());
         let (nodes, term) = three(&hub, tune).await;
-        for callers in [1, 64, 512] {
-            measure(&format!("3 nodes in one process, {in_flight} in flight"), &nodes, term, callers, 20_000 / callers.max(10)).await;
+        for (callers, rounds) in [(1, 500), (64, 200)] {
+            measure(&format!("3 nodes in one process, {name}"), &nodes, term, callers, rounds).await;
         }
         for node in &nodes {
             node.journal.stop().await;
