@@ -157,7 +157,9 @@ fn word(kind: NarrationKind) -> &'static str {
         NarrationKind::Leading => "leading",
         NarrationKind::Following => "following",
         NarrationKind::Leaderless => "leaderless",
-        NarrationKind::Peer => "peer",
+        NarrationKind::PeerUp => "peer_up",
+        NarrationKind::PeerDown => "peer_down",
+        NarrationKind::Member => "member",
         NarrationKind::Warning => "warning",
     }
 }

@@ -148,7 +148,7 @@ impl Running {
         match event {
             PeerEvent::Up(peer) => {
                 if self.seen.insert(peer.node) {
-                    self.driver.narrator.tell(NarrationKind::Peer, format!("sees {} at {}", peer.name, peer.address));
+                    self.driver.narrator.tell(NarrationKind::PeerUp, format!("sees {} at {}", peer.name, peer.address));
                 }
                 let swarm = peer.swarm.map(|swarm| election::SwarmId(swarm.0));
                 self.step(Input::Seen { node: election::NodeId(peer.node.0), swarm });
@@ -156,7 +156,7 @@ impl Running {
             PeerEvent::Down { node, gone } => {
                 self.seen.remove(&node);
                 let how = if gone { "its process is gone" } else { "the connection ended" };
-                self.driver.narrator.tell(NarrationKind::Peer, format!("lost sight of {}: {how}", (self.driver.names)(node)));
+                self.driver.narrator.tell(NarrationKind::PeerDown, format!("lost sight of {}: {how}", (self.driver.names)(node)));
                 self.step(Input::Lost(election::NodeId(node.0)));
                 if gone {
                     self.step(Input::PeerGone(election::NodeId(node.0)));

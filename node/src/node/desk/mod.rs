@@ -221,7 +221,7 @@ impl Desk {
                 (format!("lost {}: {why}; what it held is handed out again", name(node)), Some(Input::MemberLost { node, why }))
             }
         };
-        self.core.narrator.tell(NarrationKind::Peer, text);
+        self.core.narrator.tell(NarrationKind::Member, text);
         self.feed(lost.into_iter().collect());
     }
 
