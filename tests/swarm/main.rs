@@ -1,0 +1,10 @@
+//! The promises, tried on the real binary in real processes; one file a promise.
+//!
+//! One test program for all of them: they share the harness, and linking a whole node costs more than most of them take.
+//! Ports are 0, folders are temporary, and nothing is waited for but a state that can be asked for, each wait with an end.
+
+mod all_killed;
+mod harness;
+mod leader_killed;
+mod one_leader;
+mod worker_lost;
