@@ -12,7 +12,7 @@ use crate::message::{Charter, Envelope, Message, Packet, SwarmId};
 use crate::output::{Ignored, Note, Output, Outputs, StepDown};
 use crate::random::Random;
 use crate::role::Role;
-use crate::role::founding::{Founding, Initialize};
+use crate::role::founding::Founding;
 use crate::role::member::{Heard, Member};
 use crate::rules::Rules;
 use crate::time::Instant;
@@ -48,10 +48,13 @@ pub struct Machine {
     /// The term this node led, or might have, and gave up: only a countdown brings it back (E10).
     pub(crate) renounced: Option<Term>,
     pub(crate) boot_until: Option<Instant>,
-    pub(crate) initialize: Initialize,
+    /// When the journal is to be created (again).
+    pub(crate) initialize_at: Option<Instant>,
     pub(crate) senders: BTreeMap<NodeId, (u64, u64)>,
     pub(crate) votes_heard: BTreeMap<NodeId, NodeId>,
     pub(crate) leader: Option<Living>,
+    /// A process that is gone, and until when beats that it sent before are taken as such.
+    pub(crate) gone: Option<(NodeId, Instant)>,
     pub(crate) retries: u32,
     pub(crate) silent: bool,
     pub(crate) role: Role,
@@ -84,10 +87,11 @@ impl Machine {
             raft_leads: None,
             renounced: None,
             boot_until: None,
-            initialize: Initialize::No,
+            initialize_at: None,
             senders: BTreeMap::new(),
             votes_heard: BTreeMap::new(),
             leader: None,
+            gone: None,
             retries: 0,
             silent: true,
             role: Role::Observer,
@@ -95,6 +99,7 @@ impl Machine {
             out: Outputs::default(),
         };
         machine.push(Output::Silence(true));
+        machine.push(Output::HoldVotes(true));
         machine.begin(start.history);
         let out = core::mem::take(&mut machine.out);
         (machine, out)
@@ -103,12 +108,10 @@ impl Machine {
     fn begin(&mut self, history: History) {
         match history {
             History::Joining => {
-                self.push(Output::HoldVotes(false));
                 self.role = Role::Founding(Founding { join_only: true, ..Founding::default() });
                 self.start_founding();
             }
             History::Unfounded { pledge } => {
-                self.push(Output::HoldVotes(false));
                 let stored = pledge.is_some();
                 self.role = Role::Founding(Founding { pledge, stored, ..Founding::default() });
                 self.start_founding();
@@ -123,7 +126,7 @@ impl Machine {
                 self.renounced = raft_leads;
                 let wait = has_voted && !self.is_sole_voter() && self.rules.boot_wait;
                 self.boot_until = wait.then(|| self.now + self.config.lease);
-                self.push(Output::HoldVotes(wait));
+                self.release_votes();
                 if self.voters.contains(&self.me) {
                     self.role = Role::Member(Member::default());
                     self.stand_after_jitter();
@@ -175,12 +178,8 @@ impl Machine {
             },
             Role::Leader(leader) => Some(leader.beat_at),
         };
-        let initialize = match self.initialize {
-            Initialize::At(at) => Some(at),
-            Initialize::No | Initialize::Ordered => None,
-        };
         let leader = self.leader.map(|living| living.until);
-        [role, self.boot_until, initialize, leader].into_iter().flatten().min()
+        [role, self.boot_until, self.initialize_at, leader].into_iter().flatten().min()
     }
 
     /// E8, the acting gate: the term in which this node may act at `now`, if it may. Asked before every dispatch, accepted
@@ -212,11 +211,18 @@ impl Machine {
     fn expire(&mut self) {
         if self.boot_until.is_some_and(|until| until <= self.now) {
             self.boot_until = None;
-            self.push(Output::HoldVotes(false));
+            self.release_votes();
             self.push(Output::Note(Note::BootWaitOver));
         }
         if self.leader.is_some_and(|living| living.until <= self.now) {
             self.lose_leader();
+        }
+    }
+
+    /// Raft may answer Vote requests once the boot wait is over and its journal has begun.
+    fn release_votes(&mut self) {
+        if self.has_terms() && self.boot_until.is_none() {
+            self.push(Output::HoldVotes(false));
         }
     }
 
@@ -308,6 +314,10 @@ impl Machine {
     }
 
     fn on_beat(&mut self, from: NodeId, term: Term, sent_at: Instant) {
+        if self.gone.is_some_and(|(gone, until)| gone == from && self.now < until) {
+            self.ignore(Some(from), Ignored::ProcessGone);
+            return;
+        }
         let observer = matches!(self.role, Role::Observer);
         if term < self.raft_term {
             if !observer {
@@ -325,9 +335,8 @@ impl Machine {
             return;
         }
         self.step_down(StepDown::NewerTerm(term));
-        self.raft_term = term;
+        self.learn_term(term);
         self.retries = 0;
-        self.end_initialize();
         self.votes_heard.clear();
         self.set_silence(true);
         if !observer {
@@ -396,6 +405,9 @@ impl Machine {
         }
         let first = !self.has_terms();
         self.raft_term = term;
+        if first {
+            self.begin_terms();
+        }
         if self.leader.is_some_and(|living| living.term < term) {
             self.lose_leader();
         }
@@ -405,12 +417,23 @@ impl Machine {
                 candidate.count = None;
                 candidate.votes.clear();
             }
-            Role::Member(_) if first && self.leader.is_none() => self.become_waiting_member(),
             _ => {}
         }
     }
 
+    /// The journal exists: elections may begin, and nobody can have led before.
+    fn begin_terms(&mut self) {
+        self.initialize_at = None;
+        self.release_votes();
+        if matches!(self.role, Role::Member(_)) && self.leader.is_none() {
+            self.stand_after_jitter();
+        }
+    }
+
+    /// A beat on its way when its sender died must not bring it back for a lease. Only for two beats' time: should the report be wrong,
+    /// the next beat mends it.
     fn on_peer_gone(&mut self, node: NodeId) {
+        self.gone = Some((node, self.now + self.config.beat.saturating_mul(2)));
         if self.leader.is_some_and(|living| living.node == node) {
             self.lose_leader();
         }

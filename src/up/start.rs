@@ -137,7 +137,9 @@ fn explain(error: node::StartError) -> StartError {
         node::StartError::Mesh(MeshError::PortTaken { address }) => {
             StartError::PortTaken { address, why: "another program, or another node, listens there".to_owned() }
         }
-        node::StartError::Mesh(MeshError::Listen { address, source }) => StartError::PortTaken { address, why: source.to_string() },
+        node::StartError::Mesh(MeshError::Listen { address, source }) => {
+            StartError::PortTaken { address, why: source.to_string() }
+        }
         other => {
             let causes = std::iter::successors(std::error::Error::source(&other), |cause| cause.source());
             let causes: Vec<String> = causes.map(ToString::to_string).collect();

@@ -72,10 +72,9 @@ impl Machine {
     }
 
     pub(crate) fn crown(&mut self, term: Term) {
-        self.raft_term = self.raft_term.max(term);
+        self.learn_term(term);
         self.leader = None;
         self.retries = 0;
-        self.end_initialize();
         self.role = Role::Leader(Leader {
             term,
             crowned_at: self.now,

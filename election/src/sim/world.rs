@@ -14,8 +14,8 @@ use super::trace::{Event, What};
 use super::watch::{Fault, Watch, note_once};
 use crate::random::Random;
 use crate::{
-    Charter, Config, History, Input, Instant, Machine, NodeId, Output, Packet, Pledge, Position, Rank, Rules, Settings, Start,
-    SwarmId, Term,
+    Charter, Config, History, Input, Instant, Machine, NodeId, Output, Packet, Pledge, Position, Rank, RoleView, Rules, Settings,
+    Start, SwarmId, Term,
 };
 
 /// A simulated clock shows this much when the world starts: a real one is never near its origin.
@@ -23,6 +23,10 @@ const EPOCH: Duration = Duration::from_secs(1_000);
 
 /// How often a Raft leader repeats what it wants its followers to have.
 const RAFT_HEARTBEAT: Duration = Duration::from_millis(150);
+
+/// How often the Vote request is repeated within the ratify window: one lost reply, or a follower's lease with 20 ms to go, must not
+/// cost a whole round.
+const VOTE_RETRY: Duration = Duration::from_millis(50);
 
 /// How a node starts.
 #[derive(Clone, Debug)]
@@ -111,6 +115,7 @@ enum Due {
     Wake(NodeId),
     Write,
     Heartbeat,
+    AskAgain(NodeId, Term),
 }
 
 /// The simulated swarm.
@@ -398,7 +403,9 @@ impl World {
             Output::Ratify { .. } => {
                 node.asked = true;
                 let mail = node.raft.elect();
+                let term = node.raft.term;
                 self.post_raft(id, mail);
+                self.schedule(VOTE_RETRY, Due::AskAgain(id, term));
             }
             Output::Reclaim { term } | Output::Open { term } => match node.raft.propose(term, entry) {
                 Some(mail) => {
@@ -601,6 +608,17 @@ impl World {
         self.schedule(RAFT_HEARTBEAT, Due::Heartbeat);
     }
 
+    fn ask_again(&mut self, id: NodeId, term: Term) {
+        let Some(node) = self.nodes.get(&id).filter(|node| !node.paused) else { return };
+        let role = node.machine.as_ref().map(|machine| machine.view().role);
+        let waits = matches!(role, Some(RoleView::Candidate { ratifying: true, .. }));
+        if waits && node.asked && node.raft.term == term {
+            let mail = node.raft.ask();
+            self.post_raft(id, mail);
+            self.schedule(VOTE_RETRY, Due::AskAgain(id, term));
+        }
+    }
+
     fn wake(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get(&id).filter(|node| !node.paused) else { return };
         let due = node.machine.as_ref().and_then(Machine::deadline);
@@ -627,6 +645,7 @@ impl World {
             Due::Wake(id) => self.wake(id),
             Due::Write => self.write(),
             Due::Heartbeat => self.heartbeat(),
+            Due::AskAgain(id, term) => self.ask_again(id, term),
         }
         let fault = self.watch.acting(&self.acting());
         self.fault(fault);

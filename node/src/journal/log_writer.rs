@@ -61,11 +61,13 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     stop: Stop,
     scratch: Vec<u8>,
+    /// Why nothing more is written.
+    failed: Option<String>,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, stop: Stop) -> Self {
-        Writer { shared, stop, scratch: Vec::new() }
+        Writer { shared, stop, scratch: Vec::new(), failed: None }
     }
 
     /// Writes until every sender is gone.
@@ -82,8 +84,8 @@ impl Writer {
 
     /// Writes operations in one transaction and reports to each.
     pub(super) fn write(&mut self, batch: Vec<Operation>) {
-        let result = match self.stop.reason() {
-            Some(reason) => Err(io::Error::other(reason)),
+        let result = match &self.failed {
+            Some(reason) => Err(io::Error::other(reason.clone())),
             None => self.transaction(&batch),
         };
         let last = batch.iter().filter_map(|operation| match operation {
@@ -92,7 +94,11 @@ impl Writer {
         });
         match &result {
             Ok(()) => last.max().into_iter().for_each(|last| self.shared.flushed(last)),
-            Err(error) => self.stop.now(format!("the log could not be written: {error}")),
+            Err(error) => {
+                let reason = format!("the log could not be written: {error}");
+                self.stop.now(reason.clone());
+                self.failed.get_or_insert(reason);
+            }
         }
         if batch.iter().any(|operation| matches!(operation, Operation::Close { .. })) {
             self.shared.close();

@@ -202,20 +202,21 @@ fn derive(metrics: &Metrics, last: Option<super::engine::LogId>) -> RaftStatus {
 async fn follow(raft: Raft, log: LogStore, status: watch::Sender<RaftStatus>, stop: Stop) {
     let mut metrics = raft.metrics();
     loop {
-        {
+        let fresh = {
             let now = metrics.borrow_and_update();
             if let Err(fatal) = &now.running_state {
                 stop.now(format!("the replication engine has ended: {fatal}"));
             }
-            let fresh = derive(&now, log.last());
-            status.send_if_modified(|known| {
-                let changed = *known != fresh;
-                if changed {
-                    *known = fresh;
-                }
-                changed
-            });
-        }
+            derive(&now, log.last())
+        };
+        // The engine's own guard is gone by now: a reader that holds on to the status must never hold up the engine.
+        status.send_if_modified(|known| {
+            let changed = *known != fresh;
+            if changed {
+                *known = fresh;
+            }
+            changed
+        });
         if metrics.changed().await.is_err() {
             return;
         }
@@ -301,7 +302,6 @@ impl Inner {
     }
 
     async fn stop(&self) {
-        self.stop.now("it was closed".to_owned());
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the replication engine did not end well");
         }
@@ -316,6 +316,7 @@ impl Inner {
             tracing::warn!(%error, "the ledger did not close");
         }
         self.log.close().await;
+        self.stop.now("it was closed".to_owned());
     }
 }
 

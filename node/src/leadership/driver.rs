@@ -54,6 +54,8 @@ struct Running {
     answers: FuturesUnordered<BoxFuture<'static, Option<Input>>>,
     raft: RaftStatus,
     last_refusal: Option<String>,
+    /// The peers in reach, so that a second greeting is not told again.
+    seen: BTreeSet<NodeId>,
 }
 
 impl Driver {
@@ -61,7 +63,8 @@ impl Driver {
     pub(crate) async fn run(self, machine: Machine, first: Outputs, mut sources: Sources) {
         let mut status = self.journal.status();
         let raft = status.borrow_and_update().clone();
-        let mut running = Running { driver: self, machine, answers: FuturesUnordered::new(), raft, last_refusal: None };
+        let mut running =
+            Running { driver: self, machine, answers: FuturesUnordered::new(), raft, last_refusal: None, seen: BTreeSet::new() };
         running.carry_out(first);
         running.publish();
         loop {
@@ -144,11 +147,14 @@ impl Running {
     fn take_peer(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Up(peer) => {
-                self.driver.narrator.tell(NarrationKind::Peer, format!("sees {} at {}", peer.name, peer.address));
+                if self.seen.insert(peer.node) {
+                    self.driver.narrator.tell(NarrationKind::Peer, format!("sees {} at {}", peer.name, peer.address));
+                }
                 let swarm = peer.swarm.map(|swarm| election::SwarmId(swarm.0));
                 self.step(Input::Seen { node: election::NodeId(peer.node.0), swarm });
             }
             PeerEvent::Down { node, gone } => {
+                self.seen.remove(&node);
                 let how = if gone { "its process is gone" } else { "the connection ended" };
                 self.driver.narrator.tell(NarrationKind::Peer, format!("lost sight of {}: {how}", (self.driver.names)(node)));
                 self.step(Input::Lost(election::NodeId(node.0)));
@@ -199,7 +205,8 @@ impl Running {
             Output::Following { leader, term } => self.following(NodeId(leader.0), Term(term.0)),
             Output::Leaderless { last, term } => {
                 self.change(|standing| standing.leader = None);
-                let text = format!("hears nothing more of {}, the leader of term {}", (self.driver.names)(NodeId(last.0)), term.0);
+                let text =
+                    format!("hears nothing more of {}, the leader of term {}", (self.driver.names)(NodeId(last.0)), term.0);
                 self.driver.narrator.tell(NarrationKind::Leaderless, text);
             }
             Output::PersistPledge(pledge) => self.persist_pledge(members_of(&pledge)),

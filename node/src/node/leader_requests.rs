@@ -173,7 +173,9 @@ async fn wait(core: &Arc<Core>, task: TaskId, patience: Duration) -> Result<Resp
         }
         loop {
             match tokio::time::timeout_at(deadline, applied.recv()).await {
-                Err(_) => return read(core, move |core| views::task(&core, task)).await.map(|view| Response::Task(Box::new(view))),
+                Err(_) => {
+                    return read(core, move |core| views::task(&core, task)).await.map(|view| Response::Task(Box::new(view)));
+                }
                 Ok(Ok(entry)) if !entry.entry.facts.iter().any(|fact| concerns(fact, task)) => {}
                 // Something about this task, or entries were missed: look again.
                 Ok(_) => break,
@@ -235,7 +237,9 @@ async fn output(core: &Arc<Core>, request: Request) -> Tried {
             }
         } else {
             match forward(core, lease.node, &Forwarded::ToMember(request), left + Duration::from_secs(2)).await {
-                Ok(Answer::Ready(answer)) if !matches!(*answer, Err(ApiError::NotFound { .. })) => return Tried::Answered(*answer),
+                Ok(Answer::Ready(answer)) if !matches!(*answer, Err(ApiError::NotFound { .. })) => {
+                    return Tried::Answered(*answer);
+                }
                 _ => {}
             }
         }

@@ -144,8 +144,7 @@ async fn answer_as_leader(core: &Arc<Core>, request: Request) -> Answer {
 fn prepare(core: &Core, request: Request) -> Result<Request, ApiError> {
     Ok(match request {
         Request::Submit { tasks } => {
-            admission::check_submission(tasks.iter().map(|(spec, _)| spec), core.waiting(), &core.admission)
-                .map_err(refused)?;
+            admission::check_submission(tasks.iter().map(|(spec, _)| spec), core.waiting(), &core.admission).map_err(refused)?;
             let keyed = tasks.into_iter().map(|(spec, key)| Ok((spec, Some(key.map_or_else(fresh_key, Ok)?))));
             Request::Submit { tasks: keyed.collect::<Result<_, ApiError>>()? }
         }

@@ -19,8 +19,8 @@ use crate::journal::{JournalConfig, JournalError, RaftJournal};
 use crate::leadership::{Belongs, Driver, Gate, Keep, KeepError, Narrator, Sources, Standing};
 use crate::mesh::PeerEvent;
 use crate::mesh::wire::{self, MeshConfig, MeshError};
-use crate::task::NodeId;
 use crate::sandbox::{Sandbox, SandboxConfig, SandboxError};
+use crate::task::NodeId;
 use crate::worker::{DEFAULT_PATH, Handlers, Worker, WorkerConfig};
 
 /// Peer events that may wait for the election's thread.
@@ -113,7 +113,8 @@ impl NodeBuilder {
         let worker = Worker::start(worker_config(&config, node), Arc::new(SandboxRunner::new(sandbox)), handlers);
         let gate = Gate::new(clock.clone());
         let narrator = Narrator::new(clock.clone());
-        let first_standing = Standing { role: "founding", swarm: belongs.as_ref().map(|known| known.swarm), ..Standing::default() };
+        let first_standing =
+            Standing { role: "founding", swarm: belongs.as_ref().map(|known| known.swarm), ..Standing::default() };
         let (standing, standing_seen) = watch::channel(first_standing);
         let (desk_inputs, desk_queue) = mpsc::channel(desk::QUEUE);
         let core = Arc::new(Core {
@@ -217,7 +218,8 @@ fn failing(core: &Arc<Core>) -> Arc<dyn Fn(&dyn std::error::Error) + Send + Sync
     let core = Arc::downgrade(core);
     Arc::new(move |error| {
         if let Some(core) = core.upgrade() {
-            let causes: Vec<String> = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
+            let causes: Vec<String> =
+                std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
             core.fail(&format!("{error}{}{}", if causes.is_empty() { "" } else { ": " }, causes.join(": ")));
         }
     })
@@ -236,7 +238,8 @@ fn machine(
         Belonging::Join => 1,
     };
     let settings = Settings { expect, ..Settings::default() };
-    let config = settings.validate().map_err(|error| StartError::System { what: "the election's settings", detail: error.to_string() })?;
+    let config =
+        settings.validate().map_err(|error| StartError::System { what: "the election's settings", detail: error.to_string() })?;
     let raft = crate::journal::Journal::status(journal).borrow().clone();
     let pledge = |members: Vec<(NodeId, u32)>| {
         election::Pledge(members.iter().map(|(node, rank)| (id(node), election::Rank(*rank))).collect())

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::core::Core;
 use super::leader_requests::{read, unreadable};
 use crate::api::{
-    ApiError, AttemptView, LeaderView, MemberState, NodeView, OutputChunk, PodView, Request, Response, StatusView, TaskFilter, TaskResult, TaskSummary,
-    TaskView,
+    ApiError, AttemptView, LeaderView, MemberState, NodeView, OutputChunk, PodView, Request, Response, StatusView, TaskFilter,
+    TaskResult, TaskSummary, TaskView,
 };
 use crate::dispatch::LeaseView;
 use crate::journal::Journal;
@@ -57,8 +57,12 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
     } else if standing.is_leader() && acting.is_none() {
         warnings.push("this node leads but has lost touch with the majority of the voters: nothing is accepted".to_owned());
     }
-    let missing: Vec<String> =
-        raft.voters.iter().filter(|voter| **voter != core.node && !core.is_connected(**voter)).map(|voter| core.name_of(*voter)).collect();
+    let missing: Vec<String> = raft
+        .voters
+        .iter()
+        .filter(|voter| **voter != core.node && !core.is_connected(**voter))
+        .map(|voter| core.name_of(*voter))
+        .collect();
     if !missing.is_empty() {
         warnings.push(format!("not in reach of this node: {}", missing.join(", ")));
     }
@@ -83,9 +87,9 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
 
 /// Groups with waiting tasks that no live member serves.
 fn unserved(core: &Core, counts: &[(GroupName, &'static str, u64)]) -> Vec<String> {
-    let served = core.desk.read(|leading| {
-        leading.liveness.live_pods().flat_map(|pod| pod.groups.iter().cloned()).collect::<BTreeSet<GroupName>>()
-    });
+    let served = core
+        .desk
+        .read(|leading| leading.liveness.live_pods().flat_map(|pod| pod.groups.iter().cloned()).collect::<BTreeSet<GroupName>>());
     let served = served.unwrap_or_default();
     let mut waiting: BTreeMap<&GroupName, u64> = BTreeMap::new();
     for (group, _, count) in counts.iter().filter(|(_, state, _)| matches!(*state, "queued" | "delayed")) {
@@ -254,7 +258,9 @@ fn leased(core: &Core) -> Result<BTreeSet<TaskId>, ApiError> {
 fn running(core: &Core, filter: &TaskFilter, limit: usize) -> Result<Vec<TaskSummary>, ApiError> {
     let mut found = Vec::new();
     for task in leased(core)?.into_iter().rev().filter(|task| filter.before.is_none_or(|before| *task < before)) {
-        let Some(record) = core.ledger.task(task).map_err(unreadable)?.filter(|record| !record.state.is_final()) else { continue };
+        let Some(record) = core.ledger.task(task).map_err(unreadable)?.filter(|record| !record.state.is_final()) else {
+            continue;
+        };
         let view = summary(core, record)?;
         if filter.group.as_ref().is_none_or(|group| *group == view.group) {
             found.push(view);
@@ -334,4 +340,3 @@ pub(super) async fn output_here(core: &Arc<Core>, request: Request) -> Result<Re
         _ => Err(ApiError::Invalid("a member answers for its own attempts only".to_owned())),
     }
 }
-

@@ -175,6 +175,7 @@ fn a_timeout_kills_the_whole_tree() {
     assert_eq!(report.outcome, Outcome::TimedOut { limit });
     assert!(gone(daemon));
     assert!(report.usage.wall >= limit + Duration::from_millis(200), "without grace: {:?}", report.usage);
+    assert!(report.usage.wall < Duration::from_secs(5), "the daemon held out: {:?}", report.usage);
 }
 
 fn a_timeout_gives_grace() {
@@ -216,7 +217,9 @@ fn dropping_the_run_ends_the_task() {
 fn a_program_that_leaves_a_daemon_does_not_leave_it_running() {
     let house = House::new();
     let started = Instant::now();
-    let report = house.run(&["sh", "-c", &format!("setsid sh -c \"{IMMORTAL}\" & echo $!; exit 5")], |_| {});
+    // The program ends only when the daemon has a session of its own.
+    let script = format!("mkfifo born; setsid sh -c 'echo $$ >born; {}' & cat born; exit 5", IMMORTAL.replace('\'', "\""));
+    let report = house.run(&["sh", "-c", &script], |_| {});
     assert_eq!(report.outcome, Outcome::Exited(5));
     assert!(gone(out(&report).trim().parse().unwrap()));
     assert!(started.elapsed() < Duration::from_secs(5), "the daemon got no grace: {:?}", started.elapsed());
@@ -269,6 +272,15 @@ fn limits_of_the_tree_are_told_apart() {
     // Two processes share what one of them alone would not have used up.
     let two = "(while :; do :; done) & while :; do :; done";
     assert_eq!(house.run(&["sh", "-c", two], |launch| launch.limits.cpu = Some(limit)).outcome, Outcome::CpuLimit { limit });
+
+    // What dead orphans used counts as well: here nobody alone, living or waited for by its parent, uses much.
+    let burn = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
+    let orphans = format!("while :; do (sh -c '{burn}' &); sleep 0.02; done");
+    let report = house.run(&["sh", "-c", &orphans], |launch| {
+        launch.limits.cpu = Some(limit);
+        launch.limits.wall = Some(Duration::from_secs(5));
+    });
+    assert_eq!(report.outcome, Outcome::CpuLimit { limit });
 
     let limit = 64 << 20;
     let hog = "(head -c 200000000 /dev/zero; exec sleep 1000) | tail -c 150000000";

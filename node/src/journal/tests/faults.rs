@@ -60,6 +60,7 @@ async fn a_ledger_lost_after_a_purge_is_made_again_from_the_snapshot() {
     let Node { folder, journal, .. } = node;
     drop(journal);
     let node = open_in(&hub, 1, folder, tune).await.unwrap();
+    node.until("all is folded", |status| status.applied == status.last.index).await;
     assert_eq!(node.journal.ledger().last_task().unwrap(), tasks);
     assert_eq!(tasks, Some(TaskId(260)));
 }
@@ -118,7 +119,7 @@ async fn a_full_disk_takes_no_new_tasks_but_lets_the_others_end() {
     let node = node.restart(&hub, |config| config.free_space = |_| Some(31 << 20)).await;
     let term = node.leads().await;
     assert_eq!(node.journal.propose(term, vec![submitted()]).await, Err(ProposeError::DiskFull));
-    node.folds(node.journal.status().borrow().last.index).await;
+    node.folds(node.last()).await;
     let cancelled = node.journal.propose(term, vec![Fact::Cancelled { task: TaskId(1) }]).await.unwrap();
     assert_eq!(cancelled, [Reply::Done]);
 }

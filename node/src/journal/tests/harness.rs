@@ -164,6 +164,11 @@ impl Node {
         }
     }
 
+    /// The index of its last entry. The status is not held on to: that would hold up whoever writes it.
+    pub(super) fn last(&self) -> u64 {
+        self.journal.status().borrow().last.index
+    }
+
     pub(super) async fn leads(&self) -> Term {
         self.until("it leads", |status| status.is_leader).await.term
     }

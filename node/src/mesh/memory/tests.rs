@@ -1,5 +1,4 @@
 use futures::FutureExt;
-use tokio::time::Instant;
 
 use super::super::contract::{Ground, Node, OURS, hold_the_contract, next, pair};
 use super::*;

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use libp2p::gossipsub;
 use libp2p::mdns;
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::super::contacts::Contact;
 use super::super::events::Events;
@@ -62,7 +62,6 @@ const MAX_RESOLVED: usize = 64;
 pub(super) enum Command {
     Gossip(Gossip),
     Dial(Vec<String>),
-    Close,
 }
 
 /// What a started task found out.
@@ -182,8 +181,12 @@ impl Hub {
     }
 
     /// Runs until the handle is dropped or closes it; then every link and listener is closed.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, closing: Arc<Notify>) {
         let mut ours = self.table.watch_swarm();
+        if ours.borrow_and_update().is_some() {
+            // Entered before this task ran.
+            self.entered();
+        }
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -194,7 +197,7 @@ impl Hub {
                 Some(report) = self.reported.recv() => self.on_report(report),
                 Some(contacts) = self.heard_of.recv() => self.introduced(contacts),
                 command = commands.recv() => match command {
-                    Some(Command::Close) | None => break,
+                    None => break,
                     Some(Command::Gossip(gossip)) => self.gossip(&gossip),
                     Some(Command::Dial(peers)) => {
                         peers.into_iter().for_each(|peer| self.dialer.add_name(peer, Instant::now()));
@@ -202,6 +205,7 @@ impl Hub {
                 },
                 Ok(()) = ours.changed() => self.entered(),
                 _ = sweep.tick() => self.sweep(),
+                () = closing.notified() => break,
                 () = sleep_until(dial_next) => {}
             }
         }

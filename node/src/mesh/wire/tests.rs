@@ -165,6 +165,42 @@ async fn nodes_that_dial_each_other_at_once_keep_one_link() {
     assert_eq!((a.mesh.peers().len(), b.mesh.peers().len()), (1, 1));
 }
 
+/// The child's half of the next test: a node in a process of its own, until it is killed or its input ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "run by another test, in a process of its own"]
+async fn child_that_waits_to_be_killed() {
+    let Ok(peer) = std::env::var("DUNLIN_TEST_PEER") else { return };
+    let data = tempfile::tempdir().unwrap();
+    let node = start_node(config(data.path(), "child", vec![peer])).await;
+    node.mesh.enter(OURS);
+    let until_end = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    tokio::task::spawn_blocking(until_end).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_process_is_gone_at_once() {
+    let mut a = Loopback::default().start("ann").await;
+    a.mesh.enter(OURS);
+    let child = ["--exact", "mesh::wire::tests::child_that_waits_to_be_killed", "--ignored"];
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(child)
+        .env("DUNLIN_TEST_PEER", only_address(&a).to_string())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let up = |event: &PeerEvent| match event {
+        PeerEvent::Up(peer) if peer.swarm == Some(OURS) => Some(peer.node),
+        _ => None,
+    };
+    let node = a.until(up).await;
+    child.kill().unwrap();
+    let killed = Instant::now();
+    child.wait().unwrap();
+    assert!(a.until_down(node).await);
+    println!("gone {:?} after the kill", killed.elapsed());
+}
+
 /// Starts five nodes that know addresses by `peers_of`, and waits until each is linked with all the others.
 async fn five_find_each_other(peers_of: impl Fn(usize, &[SocketAddr]) -> Vec<String>) {
     let folders: Vec<TempDir> = (0..5).map(|_| tempfile::tempdir().unwrap()).collect();
@@ -387,6 +423,19 @@ async fn each_connection_gets_one_stream_opened_by_its_dialler() {
         }
     };
     timeout(SOON, both).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a network that carries multicast"]
+async fn nodes_of_one_network_find_each_other_by_multicast() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let looking = |data: &Path, name| {
+        let listen = vec![SocketAddr::from(([0, 0, 0, 0], 0))];
+        MeshConfig { listen, mdns: true, ..config(data, name, vec![]) }
+    };
+    let mut a = start_node(looking(here.path(), "ann")).await;
+    let b = start_node(looking(there.path(), "bob")).await;
+    a.until_up(b.id(), None).await;
 }
 
 /// Figures, not claims: `cargo test -p dunlin-node mesh::wire -- --ignored --nocapture`.

@@ -80,7 +80,12 @@ impl Desk {
             let rows = tokio::task::spawn_blocking(move || ledger.delayed(after, limit)).await;
             let Ok(Ok(rows)) = rows else { return Answers::default() };
             let more = rows.len() == limit;
-            let delayed = |(until, row): (UnixMillis, ReadyTask)| DelayedTask { until, task: row.task, group: row.group, attempt: row.attempt };
+            let delayed = |(until, row): (UnixMillis, ReadyTask)| DelayedTask {
+                until,
+                task: row.task,
+                group: row.group,
+                attempt: row.attempt,
+            };
             vec![Input::DelayedWindow { tasks: rows.into_iter().map(delayed).collect(), more }].into()
         }));
     }

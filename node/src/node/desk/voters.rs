@@ -59,7 +59,8 @@ impl Desk {
 
     /// Looks at the voters once a second and has at most one change made.
     pub(super) fn reconcile_voters(&mut self, now: Duration) {
-        if self.voters.last.is_some_and(|last| now.saturating_sub(last) < PERIOD) || self.voters.under_way.load(Ordering::Relaxed) {
+        if self.voters.last.is_some_and(|last| now.saturating_sub(last) < PERIOD) || self.voters.under_way.load(Ordering::Relaxed)
+        {
             return;
         }
         self.voters.last = Some(now);
