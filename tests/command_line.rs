@@ -8,8 +8,15 @@ use std::process::{Command, Output, Stdio};
 
 fn dunlin(home: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
-    command.args(words).env_clear().env("HOME", home).stdin(Stdio::null());
+    alone(&mut command, home).args(words).stdin(Stdio::null());
     command.output().expect("the binary runs")
+}
+
+/// Nothing of this machine's own node or settings takes part, whoever runs the tests.
+fn alone<'a>(command: &'a mut Command, home: &Path) -> &'a mut Command {
+    let settings = home.join("empty.toml");
+    std::fs::write(&settings, "").expect("the test's folder can be written");
+    command.env_clear().env("HOME", home).env("DUNLIN_DATA", home.join("data")).env("DUNLIN_CONFIG", settings)
 }
 
 fn code(output: &Output) -> Option<i32> {
@@ -82,14 +89,8 @@ fn config_init_writes_a_valid_file_once() {
 fn a_reader_that_has_enough_is_no_error() {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
-    let mut child = command
-        .args(["config", "show"])
-        .env_clear()
-        .env("HOME", home.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        alone(&mut command, home.path()).args(["config", "show"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let mut told = String::new();
     child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
@@ -107,6 +108,9 @@ fn input_over_the_limit_and_odd_selectors_are_told_before_any_node_is_asked() {
     let output = dunlin(home.path(), &["cancel", "5-1"]);
     assert_eq!(code(&output), Some(64));
     assert!(err(&output).contains("write 1-5"), "{}", err(&output));
+    let output = dunlin(home.path(), &["run", "-n", "--", ""]);
+    assert_eq!(code(&output), Some(64));
+    assert!(err(&output).contains("the command is empty"), "{}", err(&output));
     let output = dunlin(home.path(), &["demo", "--nodes", "2"]);
     assert_eq!(code(&output), Some(64));
     assert!(err(&output).contains("--no-kill"), "{}", err(&output));

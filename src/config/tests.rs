@@ -86,7 +86,7 @@ fn bad_values_are_told_with_their_rule() {
 #[test]
 fn a_variables_mistake_names_the_variable() {
     let error = load(Vec::new(), None, &around(&[("DUNLIN_EXPECT", "five")])).unwrap_err();
-    assert_eq!(error.to_string(), "DUNLIN_EXPECT: expect: \"five\" is not a whole number");
+    assert_eq!(error.to_string(), "DUNLIN_EXPECT: \"five\" is not a whole number");
     let missing = load(Vec::new(), Some("/nowhere/x.toml".into()), &around(&[])).unwrap_err();
     assert!(missing.to_string().starts_with("could not read /nowhere/x.toml"));
 }

@@ -35,7 +35,9 @@ impl Takeover {
 
         let next = until(async || {
             let others = swarm.statuses_without(index).await;
-            others.iter().filter_map(leading).find(|seen| seen.node != leader.node && seen.term > leader.term)
+            // The reason is the new leader's own word: it acts.
+            let acts = |seen: &Leading| seen.node != leader.node && seen.term > leader.term && !seen.why.is_empty();
+            others.iter().filter_map(leading).find(acts)
         });
         let next = next.await.ok_or_else(|| timed_out("no other node took over"))?;
         let failover = died.elapsed();

@@ -88,12 +88,12 @@ impl Render for Text {
             Some(leader) => line(
                 "leader",
                 format!(
-                    "{} ({}) since {} in term {}: {}",
+                    "{} ({}) since {} in term {}{}",
                     plain(&leader.name),
                     short(leader.node),
                     show_duration(leader.tenure),
                     view.term,
-                    plain(&leader.why)
+                    if leader.why.is_empty() { String::new() } else { format!(": {}", plain(&leader.why)) }
                 ),
             ),
             None => line("leader", format!("none known in term {}; no work is handed out now", view.term)),

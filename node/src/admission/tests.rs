@@ -1,3 +1,5 @@
+//! What may come in and what may not, refusal by refusal.
+
 use std::collections::BTreeMap;
 
 use super::*;

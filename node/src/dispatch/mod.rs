@@ -19,5 +19,3 @@ pub use event::{DelayedTask, Ignored, Input, Next, Offer, Output, Verdict};
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod world;

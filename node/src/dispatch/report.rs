@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::board::Board;
 use super::event::{Ignored, Next, Output, Verdict};
 use super::lease::{Lease, Stage};
-use crate::journal::Denial;
+use crate::task::Denial;
 use crate::task::{AttemptNumber, Fence, NodeId, PodId, TaskId, Term};
 
 impl Board {

@@ -1,8 +1,12 @@
+//! The board's promises, one claim a test; and the board in a small world.
+
+mod world;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
-use crate::journal::Denial;
+use crate::task::Denial;
 use crate::task::{AttemptNumber, Fence, GroupName, HeldAttempt, LostWhy, NodeId, Pod, PodId, TaskId, Term, UnixMillis};
 
 const ONE: AttemptNumber = AttemptNumber(1);

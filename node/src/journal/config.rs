@@ -69,6 +69,9 @@ pub struct JournalConfig {
     pub in_flight: usize,
     /// Operations of the log that are written in one transaction, at most.
     pub log_batch: usize,
+    /// Whether every commit of the log also saves what redb needs to reopen at once after a crash. It costs a second
+    /// fsync a commit; without it the file (bounded by `snapshot_bytes` and `keep_entries`) is walked once after a crash.
+    pub log_quick_repair: bool,
     /// redb's cache for the log.
     pub log_cache: usize,
     /// Bytes of recent entries kept in memory for followers that keep up.
@@ -131,6 +134,7 @@ impl JournalConfig {
             queue_bytes: 16 * MIB,
             in_flight: 1,
             log_batch: 1_024,
+            log_quick_repair: true,
             log_cache: 4 * MIB,
             recent_bytes: 4 * MIB,
             ledger_cache: 12 * MIB,

@@ -61,13 +61,14 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     stop: Stop,
     scratch: Vec<u8>,
+    quick_repair: bool,
     /// Why nothing more is written.
     failed: Option<String>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, stop: Stop) -> Self {
-        Writer { shared, stop, scratch: Vec::new(), failed: None }
+    pub(super) fn new(shared: Arc<Shared>, stop: Stop, quick_repair: bool) -> Self {
+        Writer { shared, stop, scratch: Vec::new(), quick_repair, failed: None }
     }
 
     /// Writes until every sender is gone.
@@ -117,8 +118,7 @@ impl Writer {
         let database = self.shared.database()?;
         let mut write = database.begin_write().map_err(io::Error::other)?;
         write.set_durability(Durability::Immediate).map_err(io::Error::other)?;
-        // A file of a gigabyte must reopen in milliseconds after a crash.
-        write.set_quick_repair(true);
+        write.set_quick_repair(self.quick_repair);
         {
             let mut log = write.open_table(LOG).map_err(io::Error::other)?;
             let mut meta = write.open_table(META).map_err(io::Error::other)?;

@@ -17,9 +17,9 @@ use tokio::sync::{mpsc, watch};
 use super::keep::{Belongs, Keep, Members};
 use super::{Gate, NarrationKind, Narrator, Standing, words};
 use crate::clock::SharedClock;
-use crate::journal::{Fact, Ledger, Member, MemberRole, ProposeError, RaftStatus, SharedJournal};
+use crate::journal::{Fact, Ledger, Member, ProposeError, RaftStatus, SharedJournal};
 use crate::mesh::{Incoming, PeerEvent, Service, SharedMesh};
-use crate::task::{NodeId, SwarmId, Term};
+use crate::task::{MemberRole, NodeId, SwarmId, Term};
 
 /// Between two tries to write the opening entry.
 const RETRY: Duration = Duration::from_millis(50);

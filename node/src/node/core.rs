@@ -15,7 +15,10 @@ use crate::leadership::{Gate, Narrator, Standing};
 use crate::mesh::{Service, SharedMesh};
 use crate::task::NodeId;
 use crate::worker::WorkerHandle;
-use crate::worker::protocol::{ToLeader, ToMember, pack};
+use crate::worker::protocol::{MAX_FRAME, ToLeader, ToMember, pack};
+
+// A frame about work travels as one message of the mesh.
+const _: () = assert!(MAX_FRAME <= crate::mesh::MAX_MESSAGE);
 
 /// A running node's rooms.
 pub(super) struct Core {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::core::Core;
 use super::{leader_requests, views};
-use crate::admission::{self, AdmissionError};
-use crate::api::{ApiError, Request, Response};
+use crate::admission;
+use crate::api::{ApiError, Request, Response, StatusView};
 use crate::mesh::{self, RequestError, Service};
 use crate::task::{IdempotencyKey, NodeId};
 
@@ -22,6 +22,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) const LONGEST_POLL: Duration = Duration::from_secs(30);
 /// Beside a request's own patience, what a forwarded one may take on its way.
 const FORWARD_SLACK: Duration = Duration::from_secs(6);
+/// How long a status waits for the leader's part of it.
+const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -52,21 +54,37 @@ pub(super) enum Tried {
 /// Carries out one request, here or on the leader.
 pub(super) async fn answer(core: &Arc<Core>, request: Request) -> Result<Response, ApiError> {
     let request = prepare(core, request)?;
+    if matches!(request, Request::Status) {
+        return status(core).await.map(|view| Response::Status(Box::new(view)));
+    }
     let started = core.clock.now();
     loop {
         let why = match once(core, &request).await {
             Tried::Answered(answer) => return answer,
             Tried::Again(why) => why,
         };
-        if matches!(request, Request::Status) {
-            return views::status(core).await.map(|view| Response::Status(Box::new(view)));
-        }
         let waited = core.clock.now().saturating_sub(started);
         if waited >= PATIENCE {
             return Err(ApiError::NoLeader { waited, detail: format!("{why}; {}", views::who_is_here(core)) });
         }
         core.leadership_changed(PAUSE).await;
     }
+}
+
+/// How this node is, from itself; how the swarm is, from the leader if it answers.
+async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
+    let mut own = views::status(core).await?;
+    let Some(leader) = core.known_leader().filter(|leader| *leader != core.node) else { return Ok(own) };
+    let asked = Forwarded::ToLeader(Request::Status);
+    if let Ok(Answer::Ready(answer)) = forward(core, leader, &asked, STATUS_PATIENCE).await
+        && let Ok(Response::Status(theirs)) = *answer
+    {
+        own.leader = theirs.leader;
+        own.tasks = theirs.tasks;
+        own.warnings.extend(theirs.warnings);
+        own.age = Duration::ZERO;
+    }
+    Ok(own)
 }
 
 async fn once(core: &Arc<Core>, request: &Request) -> Tried {
@@ -144,7 +162,7 @@ async fn answer_as_leader(core: &Arc<Core>, request: Request) -> Answer {
 fn prepare(core: &Core, request: Request) -> Result<Request, ApiError> {
     Ok(match request {
         Request::Submit { tasks } => {
-            admission::check_submission(tasks.iter().map(|(spec, _)| spec), core.waiting(), &core.admission).map_err(refused)?;
+            admission::check_submission(tasks.iter().map(|(spec, _)| spec), core.waiting(), &core.admission)?;
             let keyed = tasks.into_iter().map(|(spec, key)| Ok((spec, Some(key.map_or_else(fresh_key, Ok)?))));
             Request::Submit { tasks: keyed.collect::<Result<_, ApiError>>()? }
         }
@@ -157,13 +175,6 @@ fn prepare(core: &Core, request: Request) -> Result<Request, ApiError> {
         }
         other => other,
     })
-}
-
-fn refused(error: AdmissionError) -> ApiError {
-    match error {
-        AdmissionError::QueueFull { .. } => ApiError::Overloaded(error.to_string()),
-        _ => ApiError::Invalid(error.to_string()),
-    }
 }
 
 fn own_patience(request: &Request) -> Duration {

@@ -221,7 +221,7 @@ mod tests {
             name: "a".into(),
             version: "1".into(),
             rank: 0,
-            role: crate::journal::MemberRole::Voter,
+            role: crate::task::MemberRole::Voter,
             pods: vec![],
             held: vec![],
             processed: Fence::default(),

@@ -1,3 +1,5 @@
+//! The worker with a stand-in runner and real threads.
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,8 +12,8 @@ use futures::future::BoxFuture;
 
 use super::protocol::{Assignment, DeclineWhy, ProtocolError, ToLeader, ToMember, pack, unpack};
 use super::*;
-use crate::journal::Denial;
 use crate::sandbox::{Launch, Output, OutputStream, Report, ResolvedLimits};
+use crate::task::Denial;
 use crate::task::{
     AttemptEnd, AttemptNumber, Captured, Fence, HandlerName, NodeId, Outcome, Pod, PodId, TaskId, TaskSpec, Term, Usage,
 };
@@ -278,14 +280,14 @@ fn frames_carry_many_messages_in_order_and_any_bytes_are_an_answer() {
     assert_eq!(back, messages);
     let many: Vec<u8> = frames.iter().flatten().copied().collect();
     assert!(matches!(unpack::<ToMember>(&many), Err(ProtocolError::TooMany(_))));
-    assert!(matches!(unpack::<ToMember>(&vec![0; crate::mesh::MAX_MESSAGE + 1]), Err(ProtocolError::TooLarge(_))));
+    assert!(matches!(unpack::<ToMember>(&vec![0; super::protocol::MAX_FRAME + 1]), Err(ProtocolError::TooLarge(_))));
     assert!(matches!(unpack::<ToLeader>(&frames[0]), Err(ProtocolError::Malformed(_))));
     assert!(unpack::<ToMember>(&[]).unwrap().is_empty());
     let mut heavy = assignment(1, &spec);
     heavy.spec = vec![0; 2 << 20].into();
     let frames = pack(&[ToMember::Assign(heavy), verdict(1)]);
     assert_eq!(frames.len(), 2);
-    assert!(frames.iter().all(|frame| frame.len() < crate::mesh::MAX_MESSAGE));
+    assert!(frames.iter().all(|frame| frame.len() < super::protocol::MAX_FRAME));
 }
 
 proptest::proptest! {

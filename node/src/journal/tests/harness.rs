@@ -63,6 +63,8 @@ struct FakeMesh {
 }
 
 impl Mesh for FakeMesh {
+    fn close(&self) {}
+
     fn local(&self) -> NodeId {
         self.local
     }

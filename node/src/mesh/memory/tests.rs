@@ -1,3 +1,5 @@
+//! The in-memory network keeps the contract of every mesh.
+
 use futures::FutureExt;
 
 use super::super::contract::{Ground, Node, OURS, hold_the_contract, next, pair};

@@ -1,3 +1,5 @@
+//! The mesh over loopback: the contract, and what only a real network can do wrong.
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};

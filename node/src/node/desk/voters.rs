@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::settle::MEMBERSHIP_PATIENCE;
 use super::{Answers, Desk};
-use crate::journal::{Fact, Journal, Member, MemberRole, MembershipError, RaftJournal};
+use crate::journal::{Fact, Journal, Member, MembershipError, RaftJournal};
 use crate::roster::{self, Candidate, Heartbeat, MemberView, VotersChange, VotersPolicy};
-use crate::task::NodeId;
+use crate::task::{MemberRole, NodeId};
 
 /// How often the set of voters is looked at.
 const PERIOD: Duration = Duration::from_secs(1);

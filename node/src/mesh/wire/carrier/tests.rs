@@ -1,3 +1,5 @@
+//! Links under time, small frames, garbage and silence.
+
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};

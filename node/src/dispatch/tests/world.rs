@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::dispatch::*;
 use crate::task::{
     AttemptEnd, AttemptNumber, Captured, Fence, GroupName, LostWhy, NodeId, Outcome, Pod, PodId, TaskId, Term, UnixMillis, Usage,
 };
