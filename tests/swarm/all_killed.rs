@@ -34,7 +34,7 @@ async fn everything_is_there_after_all_five_were_killed_at_once_and_started_agai
     let (leader, later) = swarm.settled().await;
     measured("from the death of all five to a leader that all five follow", death.elapsed());
 
-    assert!(later > term);
+    assert!(later >= term, "the old leader may take its term up again, but no term comes back");
     let client = swarm.nodes[(leader + 1) % 5].client();
     assert_eq!(client.status().await.unwrap().swarm, id);
     for (number, task) in done.iter().enumerate() {

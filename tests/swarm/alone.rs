@@ -57,7 +57,7 @@ async fn a_node_alone_is_a_useful_swarm() {
     let failed = Run::start({ let mut c = bare(); c.arg("--data").arg(&data).args(["submit", "--retries", "0", "--wait", "--", "false"]); c }).ended().with(1);
     drop(failed);
     let dead = ended(&["tasks", "--state", "dead", "-o", "quiet"]).with(0).stdout;
-    ended(&["retry", dead.trim()]).with(0);
+    ended(&["retry", dead.lines().next().unwrap()]).with(0);
     assert_eq!(ended(&["cancel", "all"]).with(0).code, Some(0));
 
     // Started again, it knows what it knew.

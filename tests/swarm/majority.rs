@@ -89,6 +89,8 @@ async fn with_three_of_five_silent_the_two_left_say_so_and_accept_nothing_until_
 
     // A person who submits now is told after a while; what to do is in the message.
     let waiting = Run::start(swarm.nodes[left[1]].command(&["submit", "--idempotency-key", "later", "--", "true"]));
+    says_that_it_has_no_majority(&swarm.nodes[left[0]], 2).await;
+    says_that_it_has_no_majority(&swarm.nodes[left[1]], 2).await;
     swarm.nodes[left[1]].dunlin(&["status"]).with(69);
     waiting.ended_within(Duration::from_secs(90)).with(69).says(&["no leader with a majority answered within", "of 5 voters are in reach, a majority is 3", "dunlin nodes"]);
 

@@ -69,7 +69,7 @@ async fn two_swarms_with_the_same_secret_never_merge() {
 
     eventually("it is told that there is another swarm", LONG, async || {
         let lines: Vec<String> = swarm.nodes.iter().flat_map(|node| node.story()).map(|line| line.to_string()).collect();
-        let told = lines.iter().any(|line| line.contains("another swarm") || line.contains("other swarm"));
+        let told = lines.iter().any(|line| line.contains("it belongs to swarm") && line.contains("this node to swarm"));
         if told { Ok(()) } else { Err(lines.last().cloned()) }
     })
     .await;
