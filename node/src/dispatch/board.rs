@@ -38,6 +38,9 @@ pub struct BoardConfig {
     pub members: usize,
     /// Groups with waiting tasks, above which [`Board::has_room_for`] lets no new one in.
     pub groups: usize,
+    /// Hand-outs are numbered from the next number on. A leader that takes the same term up again must go on above every
+    /// number that it has given before, or members would take a new hand-out for one they know.
+    pub numbered_after: u64,
 }
 
 impl Default for BoardConfig {
@@ -54,6 +57,7 @@ impl Default for BoardConfig {
             remembered: 16_384,
             members: 4_096,
             groups: 65_536,
+            numbered_after: 0,
         }
     }
 }
@@ -108,7 +112,7 @@ impl Board {
             members: Members::default(),
             adoption: None,
             term: None,
-            sequence: 0,
+            sequence: config.numbered_after,
             config,
         }
     }
@@ -193,6 +197,11 @@ impl Board {
     #[must_use]
     pub fn is_adopting(&self) -> bool {
         self.adoption.is_some()
+    }
+
+    /// Whether this board gave the fence; one of the same term that it did not give is of an earlier opening of that term.
+    pub(super) fn gave(&self, term: Term, fence: Fence) -> bool {
+        fence.term == term && fence.sequence > self.config.numbered_after
     }
 
     fn open(&mut self, now: Duration, term: Term, last_task_before: TaskId, expected: BTreeSet<NodeId>) {

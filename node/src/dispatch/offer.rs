@@ -103,7 +103,7 @@ impl Board {
     fn is_stale(&self, term: Term, held: &HeldAttempt) -> bool {
         let next = self.groups.attempt_of(held.task).or_else(|| self.delayed.attempt_of(held.task));
         match next {
-            _ if held.fence.term == term => true,
+            _ if self.gave(term, held.fence) => true,
             Some(next) => next != held.attempt,
             None => self.settled.outdates(held.task, held.attempt),
         }

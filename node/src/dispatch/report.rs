@@ -71,7 +71,7 @@ impl Board {
             return Verdict::AlreadySettled;
         }
         let next = self.groups.attempt_of(task).or_else(|| self.delayed.attempt_of(task));
-        if fence.term == term || next.is_some_and(|next| next != attempt) {
+        if self.gave(term, fence) || next.is_some_and(|next| next != attempt) {
             return Verdict::Refuse(Denial::StaleAttempt);
         }
         if next.is_none() && self.settled.outdates(task, attempt) {

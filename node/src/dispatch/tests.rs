@@ -306,3 +306,20 @@ fn nothing_is_handed_out_while_too_many_ends_wait_for_the_journal() {
     let out = board.step(ms(3), Input::Settled { task: TaskId(1), fence: fence(2, 1), next: Next::Final });
     assert_eq!(assigned(&out), [(1, 0, 3)]);
 }
+
+#[test]
+fn a_leader_that_takes_its_term_up_again_adopts_its_own_hand_outs_and_numbers_above_them() {
+    let mut board = Board::new(BoardConfig { numbered_after: 100, ..BoardConfig::default() });
+    let _ = board.step(ms(0), Input::Opened { term: Term(2), last_task_before: TaskId(2), expected: BTreeSet::from([NodeId(1)]) });
+    let window = Input::Window { group: group("a"), tasks: vec![(TaskId(1), ONE), (TaskId(2), ONE)], more: false };
+    let _ = board.step(ms(1), window);
+    // Given before the leadership was lost, in the same term, and still running: it goes on.
+    let earlier = fence(2, 100);
+    let out = board.step(ms(2), offer(1, vec![pod(&["a"], 2)], vec![held(1, 1, earlier)], earlier));
+    assert_eq!(board.lease(TaskId(1)).map(|lease| lease.fence), Some(earlier));
+    assert_eq!(assigned(&out), [(1, 0, 2)]);
+    assert_eq!(board.lease(TaskId(2)).map(|lease| lease.fence), Some(fence(2, 101)));
+    assert_eq!(verdict(&board.step(ms(3), report(1, 1, 1, earlier))), Verdict::Accept);
+    // What this board never gave, or took back, is refused as before.
+    assert_eq!(verdict(&board.step(ms(4), report(1, 2, 1, fence(2, 102)))), Verdict::Refuse(Denial::StaleAttempt));
+}

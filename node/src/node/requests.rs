@@ -98,11 +98,24 @@ async fn once(core: &Arc<Core>, request: &Request) -> Tried {
         return Tried::Again("this node leads but has lost touch with the majority".to_owned());
     }
     let patience = own_patience(request) + FORWARD_SLACK;
-    match forward(core, leader, &Forwarded::ToLeader(request.clone()), patience).await {
+    let request = Forwarded::ToLeader(request.clone());
+    let asked = tokio::select! {
+        asked = forward(core, leader, &request, patience) => asked,
+        // A leader that went silent answers nobody: whoever has asked it need not wait longer than the election.
+        () = leads_no_more(core, leader) => return Tried::Again(format!("the leader {} went silent", core.name_of(leader))),
+    };
+    match asked {
         Ok(Answer::Ready(answer)) => Tried::Answered(*answer),
         Ok(Answer::NotLeading) => Tried::Again(format!("{} does not lead any more", core.name_of(leader))),
         Err(error) => Tried::Again(format!("the leader {} did not answer: {error}", core.name_of(leader))),
     }
+}
+
+/// Ends when this node follows somebody else, or nobody.
+async fn leads_no_more(core: &Core, leader: NodeId) {
+    let mut standing = core.standing.clone();
+    // Closed means that the node stops; whoever waits is let go then too.
+    let _ = standing.wait_for(|standing| standing.leader.map(|(node, _)| node) != Some(leader)).await;
 }
 
 /// Asks another node.

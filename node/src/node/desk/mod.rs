@@ -147,7 +147,7 @@ impl Desk {
             opening.members.iter().copied().filter(|node| *node == self.core.node || self.core.is_connected(*node)).collect();
         let mut liveness = Liveness::new(LivenessConfig::default());
         opening.members.iter().for_each(|member| liveness.known(now, *member));
-        let leading = Leading { term, board: Board::new(BoardConfig::default()), liveness };
+        let leading = Leading { term, board: Board::new(BoardConfig { numbered_after: opening.numbered_after, ..BoardConfig::default() }), liveness };
         self.core.desk.change(|desk| *desk = Some(leading));
         let mut inputs = vec![Input::Opened { term, last_task_before: opening.last_task, expected }];
         inputs.extend(opening.groups.into_iter().map(|group| Input::Window { group, tasks: Vec::new(), more: true }));
@@ -304,7 +304,12 @@ struct Opening {
     last_task: TaskId,
     groups: Vec<crate::task::GroupName>,
     members: Vec<NodeId>,
+    numbered_after: u64,
 }
+
+/// Hand-outs that one entry of the journal leaves room for, as a power of two: far more than can be given while one is
+/// written, and enough entries are left for ten years of a thousand a second.
+const HAND_OUTS_AN_ENTRY: u32 = 24;
 
 impl Opening {
     fn read(ledger: &crate::journal::Ledger) -> Result<Self, crate::journal::LedgerError> {
@@ -312,6 +317,8 @@ impl Opening {
             last_task: ledger.last_task()?.unwrap_or_default(),
             groups: ledger.groups_with_ready()?.into_iter().map(|(group, _)| group).collect(),
             members: ledger.members()?.into_iter().map(|member| member.node).collect(),
+            // The journal has grown by the opening entry at least since this node led before, also within one term.
+            numbered_after: ledger.applied_index()? << HAND_OUTS_AN_ENTRY,
         })
     }
 }
