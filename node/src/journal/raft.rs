@@ -94,6 +94,11 @@ impl RaftJournal {
         let raft = Raft::new(local.0, engine, network, log.clone(), machine)
             .await
             .map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
+        // The engine reads its vote on a task of its own, and says term 0 until then. Whoever took that for the truth
+        // would think that this node has never voted, and skip the wait after a restart (E1).
+        if raft.metrics().changed().await.is_err() {
+            return Err(JournalError::Engine("it ended while it was starting".to_owned()));
+        }
         let server = Arc::new(Server::new(raft.clone(), Arc::clone(&gates), &config));
         tokio::spawn(Arc::clone(&server).run(raft_inbox, config.serving));
         let (entrance, batcher) = batch::channel(&config, raft.clone(), stop.clone());
@@ -307,6 +312,8 @@ impl Inner {
     }
 
     async fn stop(&self) {
+        // First, so that the engine's end is not taken for a failure.
+        self.stop.on_purpose();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the replication engine did not end well");
         }
@@ -321,7 +328,6 @@ impl Inner {
             tracing::warn!(%error, "the ledger did not close");
         }
         self.log.close().await;
-        self.stop.now("it was closed".to_owned());
     }
 }
 

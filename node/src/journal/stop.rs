@@ -25,6 +25,11 @@ impl Stop {
         });
     }
 
+    /// Stops because it was asked to: that is no news for the log.
+    pub(super) fn on_purpose(&self) {
+        self.0.send_if_modified(|known| known.is_none().then(|| *known = Some("it was closed".to_owned())).is_some());
+    }
+
     pub(super) fn reason(&self) -> Option<String> {
         self.0.borrow().clone()
     }
