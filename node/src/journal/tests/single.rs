@@ -17,6 +17,9 @@ async fn a_single_node_remembers_everything_after_a_restart() {
     let last = node.journal.status().borrow().last;
 
     let node = node.restart(&hub, plain).await;
+    let known = node.journal.status().borrow().clone();
+    assert_eq!(known.term, term, "who starts from the journal's term must not see the engine's before it has read its vote");
+    assert_eq!(known.voters, [NodeId(1)]);
     let again = node.leads().await;
     node.folds(last.index).await;
     assert_eq!(node.journal.ledger().task(TaskId(3)).unwrap().unwrap().state, TaskState::Queued);
