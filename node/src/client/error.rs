@@ -45,6 +45,16 @@ impl ClientError {
             ClientError::TimedOut { .. } | ClientError::Protocol(_) => false,
         }
     }
+
+    /// The same after several tries: the person has waited for all of them, not for the last one only.
+    pub(super) fn after(self, waited: Duration) -> ClientError {
+        match self {
+            ClientError::Api(ApiError::NoLeader { waited: last, detail }) => {
+                ClientError::Api(ApiError::NoLeader { waited: last.max(waited), detail })
+            }
+            other => other,
+        }
+    }
 }
 
 impl From<ClientError> for ApiError {

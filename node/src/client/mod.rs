@@ -113,7 +113,7 @@ impl Client {
             match self.call(request).await {
                 Err(error) if error.is_transient(self.pool.was_reached()) => match backoff.wait_again() {
                     Some(wait) => tokio::time::sleep(wait).await,
-                    None => return Err(error),
+                    None => return Err(error.after(backoff.elapsed())),
                 },
                 answer => return answer,
             }

@@ -10,13 +10,20 @@ const LONGEST: Duration = Duration::from_millis(500);
 /// Waits that double up to half a second, until the patience is over.
 #[derive(Debug)]
 pub(super) struct Backoff {
+    began: Instant,
     until: Instant,
     next: Duration,
 }
 
 impl Backoff {
     pub(super) fn new(patience: Duration) -> Self {
-        Backoff { until: Instant::now() + patience, next: FIRST }
+        let began = Instant::now();
+        Backoff { began, until: began + patience, next: FIRST }
+    }
+
+    /// How long it has been going on.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// How long to wait before the next try; `None` when it is time to give up.

@@ -216,7 +216,6 @@ impl Running {
             Output::FoundingRefused(refusal) => {
                 let text = words::of_refusal(&refusal, &*self.driver.names);
                 if self.last_refusal.as_ref() != Some(&text) {
-                    tracing::error!("{text}");
                     self.driver.narrator.tell(NarrationKind::Warning, text.clone());
                     self.last_refusal = Some(text);
                 }

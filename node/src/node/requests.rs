@@ -81,7 +81,9 @@ async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
     {
         own.leader = theirs.leader;
         own.tasks = theirs.tasks;
-        own.warnings.extend(theirs.warnings);
+        // What both see is said once.
+        let news = theirs.warnings.into_iter().filter(|warning| !own.warnings.contains(warning)).collect::<Vec<_>>();
+        own.warnings.extend(news);
         own.age = Duration::ZERO;
     }
     Ok(own)
