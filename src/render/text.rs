@@ -214,7 +214,7 @@ fn happened(view: &EventView) -> String {
         EventKind::NodeJoined => format!("{node} joined"),
         EventKind::NodeLeft => format!("{node} left"),
         EventKind::TaskSubmitted => format!("{task} was submitted"),
-        EventKind::AttemptEnded => format!("{task}: {attempt} on {node} ended"),
+        EventKind::AttemptEnded => format!("{task}, {attempt} on {node}"),
         EventKind::ReportRefused => format!("{task}: the report of {attempt} from {node} was refused"),
         EventKind::TaskSucceeded => format!("{task} succeeded: {attempt} on {node}"),
         EventKind::TaskDead => format!("{task} is dead"),
