@@ -95,12 +95,12 @@ impl RaftJournal {
             .await
             .map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
         let server = Arc::new(Server::new(raft.clone(), Arc::clone(&gates), &config));
-        tokio::spawn(Arc::clone(&server).run(raft_inbox, config.serving));
+        stop.guard("answering other nodes", Arc::clone(&server).run(raft_inbox, config.serving));
         let (entrance, batcher) = batch::channel(&config, raft.clone(), stop.clone());
-        tokio::spawn(batcher.run());
+        stop.guard("the batcher", batcher.run());
         let status = watch::Sender::new(RaftStatus::default());
-        tokio::spawn(follow(raft.clone(), log.clone(), status.clone(), stop.clone()));
-        tokio::spawn(make_snapshots(raft.clone(), snapshots, stop.clone()));
+        stop.guard("following the engine", follow(raft.clone(), log.clone(), status.clone(), stop.clone()));
+        stop.guard("making snapshots", make_snapshots(raft.clone(), snapshots, stop.clone()));
         let inner = Inner { local, raft, entrance, ledger, log, server, gates, status, applied, stop, written, config };
         inner.status.send_replace(derive(&inner.raft.metrics().borrow(), inner.log.last()));
         Ok(RaftJournal(Arc::new(inner)))

@@ -2,10 +2,13 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use dunlin_election::{self as election, History, Machine, Settings, Start};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -154,16 +157,17 @@ impl NodeBuilder {
         let (machine, first) = machine(&core, &keep, belongs, &journal)?;
         let (peers, peers_for_election) = mpsc::channel(PEER_QUEUE);
         let sources = Sources { election: inboxes.election, founding: inboxes.founding, peers: peers_for_election };
-        let election = election_thread(driver, machine, first, sources)?;
+        let election = election_thread(&core, driver, machine, first, sources)?;
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(pass_on_peers(core.clone(), inboxes.peers, peers));
-        tasks.spawn(desk::run(core.clone(), desk_queue));
-        tasks.spawn(member::report(core.clone()));
-        tasks.spawn(member::take_heartbeats(core.clone(), inboxes.roster));
-        tasks.spawn(member::take_work(core.clone(), inboxes.work));
-        tasks.spawn(requests::serve(core.clone(), inboxes.api));
-        tasks.spawn(watch_journal(core.clone(), journal));
+        let mut run = |part, work: BoxFuture<'static, ()>| tasks.spawn(guard(core.clone(), part, work));
+        run("passing on peers", Box::pin(pass_on_peers(core.clone(), inboxes.peers, peers)));
+        run("the desk", Box::pin(desk::run(core.clone(), desk_queue)));
+        run("reporting", Box::pin(member::report(core.clone())));
+        run("taking heartbeats", Box::pin(member::take_heartbeats(core.clone(), inboxes.roster)));
+        run("taking work", Box::pin(member::take_work(core.clone(), inboxes.work)));
+        run("answering other nodes", Box::pin(requests::serve(core.clone(), inboxes.api)));
+        run("watching the journal", Box::pin(watch_journal(core.clone(), journal)));
         Ok(Node { core, loops: Mutex::new(Some(Loops { tasks, election })) })
     }
 }
@@ -280,6 +284,7 @@ fn machine(
 
 /// Beats must not wait for anything that this process does, so the election has a thread and a runtime of its own.
 fn election_thread(
+    core: &Arc<Core>,
     driver: Driver,
     machine: Machine,
     first: election::Outputs,
@@ -287,8 +292,16 @@ fn election_thread(
 ) -> Result<std::thread::JoinHandle<()>, StartError> {
     let failed = |error: std::io::Error| StartError::System { what: "a thread for the election", detail: error.to_string() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let run = move || runtime.block_on(driver.run(machine, first, sources));
+    let core = core.clone();
+    let run = move || runtime.block_on(guard(core, "the election", Box::pin(driver.run(machine, first, sources))));
     std::thread::Builder::new().name("election".to_owned()).spawn(run).map_err(failed)
+}
+
+/// Runs one of the node's loops. A bug that ends one by a panic leaves its state in doubt: the node stops.
+async fn guard(core: Arc<Core>, part: &'static str, work: BoxFuture<'static, ()>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        core.fail(&format!("{part} panicked; the log above says where"));
+    }
 }
 
 /// Tells the election and the desk who came and went, and learns names.
