@@ -11,7 +11,7 @@ mod swarm;
 
 pub(crate) use command::{Run, bare};
 pub(crate) use network::Network;
-pub(crate) use process::{Process, Settings};
+pub(crate) use process::Process;
 pub(crate) use swarm::{Swarm, write_secret};
 
 use std::fmt::Debug;
