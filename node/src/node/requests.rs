@@ -81,6 +81,7 @@ async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
     {
         own.leader = theirs.leader;
         own.tasks = theirs.tasks;
+        own.voters = theirs.voters;
         own.warnings.extend(theirs.warnings);
         own.age = Duration::ZERO;
     }
