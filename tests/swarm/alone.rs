@@ -1,11 +1,10 @@
 //! A single node, started with `up` and nothing else, is a useful swarm of one. Everything here is done as a person does it.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use crate::harness::{LONG, Run, bare, eventually};
+use crate::harness::{LONG, Run, bare, eventually, file_with};
 
 #[tokio::test]
 async fn a_node_alone_is_a_useful_swarm() {
@@ -65,12 +64,4 @@ async fn a_node_alone_is_a_useful_swarm() {
     let again = Run::start(dunlin(&["up", "--listen", "127.0.0.1:0", "--no-mdns"]));
     eventually("it is back", LONG, async || if again.stdout().contains("join ") { Ok(()) } else { Err(again.stderr()) }).await;
     assert_eq!(ended(&["result", ids[0]]).with(0).stdout, "1\n");
-}
-
-fn file_with(bytes: &[u8]) -> fs::File {
-    use std::io::Seek as _;
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file.rewind().unwrap();
-    file
 }

@@ -5,7 +5,10 @@
 
 mod all_killed;
 mod alone;
+mod bad_input;
 mod cancel;
+mod full_disk;
+mod hard_tasks;
 mod harness;
 mod joining;
 mod leader_killed;

@@ -159,6 +159,13 @@ impl Process {
         super::eventually(&format!("{name} ends"), limit, async || self.child.try_wait().unwrap().ok_or("it runs")).await
     }
 
+    /// The most memory that the process has had resident, in bytes.
+    pub(crate) fn memory_peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// What it has printed: one object a line, all its lives.
     pub(crate) fn story(&self) -> Vec<Value> {
         lines(&beside(&self.settings.data, "story")).iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
