@@ -148,7 +148,8 @@ impl<'a> Swarm<'a> {
             leader = Some(seen);
         }
         let live = self.clients.first()?.nodes().await.ok()?.iter().filter(|view| view.state == MemberState::Live).count();
-        leader.filter(|_| live == self.clients.len())
+        // The reason is the leader's own word: it acts.
+        leader.filter(|leader| live == self.clients.len() && !leader.why.is_empty())
     }
 
     pub(super) fn clients(&self) -> Vec<Client> {
@@ -234,6 +235,8 @@ async fn tell(
                 stage.say(&format!("  {}: listens on {address}", called[child]));
                 knows.send_modify(|all| all[child] = Known { life, ready: Some((node, address)), ended: false });
             }
+            // Who sees whom is twenty lines of no news among five nodes.
+            Some(Line::Narration { kind, .. }) if matches!(kind.as_str(), "peer_up" | "member") => {}
             Some(Line::Narration { node, kind: _, text }) => {
                 let own = knows.borrow()[child].ready.as_ref().map(|(own, _)| own.to_string());
                 if own.is_none_or(|own| own == node) {

@@ -27,7 +27,14 @@ async fn a_node_alone_is_a_useful_swarm() {
     assert_eq!(secret.permissions().mode() & 0o777, 0o600);
 
     // run: outputs, input and exit code as if it ran here.
-    let run = |words: &[&str]| Run::start({ let mut run = bare(); run.arg("--data").arg(&data).arg("run").args(words); run }).ended();
+    let run = |words: &[&str]| {
+        Run::start({
+            let mut run = bare();
+            run.arg("--data").arg(&data).arg("run").args(words);
+            run
+        })
+        .ended()
+    };
     let hello = run(&["--", "echo", "hello"]).with(0);
     assert_eq!(hello.stdout, "hello\n");
     assert_eq!(run(&["--", "sh", "-c", "echo oops >&2; exit 3"]).with(3).stderr, "oops\n");
@@ -37,7 +44,24 @@ async fn a_node_alone_is_a_useful_swarm() {
     assert_eq!(run(&["-e", "GREETING=hi", "--", "sh", "-c", "echo $GREETING $HOME_OF_THE_NODE"]).with(0).stdout, "hi\n");
 
     // submit, wait, look, fetch.
-    let array = Run::start({ let mut c = bare(); c.arg("--data").arg(&data).args(["submit", "-o", "quiet", "--wait", "--array", "1-3", "--", "sh", "-c", "echo $DUNLIN_ARRAY_INDEX"]); c }).ended().with(0);
+    let array = Run::start({
+        let mut c = bare();
+        c.arg("--data").arg(&data).args([
+            "submit",
+            "-o",
+            "quiet",
+            "--wait",
+            "--array",
+            "1-3",
+            "--",
+            "sh",
+            "-c",
+            "echo $DUNLIN_ARRAY_INDEX",
+        ]);
+        c
+    })
+    .ended()
+    .with(0);
     let ids: Vec<&str> = array.stdout.lines().collect();
     assert_eq!(ids.len(), 3, "{}", array.stdout);
     for (number, id) in ids.iter().enumerate() {
@@ -53,7 +77,13 @@ async fn a_node_alone_is_a_useful_swarm() {
     assert!(token.starts_with("dunlin up --peer 127.0.0.1:"), "{token}");
 
     // A failure that is not retried, and a retry by hand.
-    let failed = Run::start({ let mut c = bare(); c.arg("--data").arg(&data).args(["submit", "--retries", "0", "--wait", "--", "false"]); c }).ended().with(1);
+    let failed = Run::start({
+        let mut c = bare();
+        c.arg("--data").arg(&data).args(["submit", "--retries", "0", "--wait", "--", "false"]);
+        c
+    })
+    .ended()
+    .with(1);
     drop(failed);
     let dead = ended(&["tasks", "--state", "dead", "-o", "quiet"]).with(0).stdout;
     ended(&["retry", dead.lines().next().unwrap()]).with(0);

@@ -20,7 +20,11 @@ async fn says_that_it_has_no_majority(node: &Process, here: usize) {
     let wanted = format!("{here} of 5 voters are in reach, a majority is 3");
     eventually(&format!("{} says: {wanted}", node.name()), LONG, async || {
         let view = node.impatient().status().await.map_err(|error| error.to_string())?;
-        if view.leader.is_none() && view.warnings.iter().any(|warning| warning.contains(&wanted)) { Ok(()) } else { Err(format!("{view:?}")) }
+        if view.leader.is_none() && view.warnings.iter().any(|warning| warning.contains(&wanted)) {
+            Ok(())
+        } else {
+            Err(format!("{view:?}"))
+        }
     })
     .await;
 }
@@ -63,7 +67,14 @@ async fn of_five_with_two_cut_off_the_majority_goes_on_and_the_minority_says_tha
     let mut whole = vec![before, during];
     // What the minority refused may be submitted again, now with success, and it is there once.
     for number in minority {
-        whole.push(swarm.nodes[number].client().submit(TaskSpec::command(["true"]), Some("from-the-minority".parse().unwrap())).await.unwrap().task);
+        whole.push(
+            swarm.nodes[number]
+                .client()
+                .submit(TaskSpec::command(["true"]), Some("from-the-minority".parse().unwrap()))
+                .await
+                .unwrap()
+                .task,
+        );
     }
     whole.dedup();
     assert_eq!(whole.len(), 3);
@@ -103,7 +114,11 @@ async fn with_three_of_five_silent_the_two_left_say_so_and_accept_nothing_until_
     says_that_it_has_no_majority(&swarm.nodes[left[0]], 2).await;
     says_that_it_has_no_majority(&swarm.nodes[left[1]], 2).await;
     swarm.nodes[left[1]].dunlin(&["status"]).with(69);
-    waiting.ended_within(Duration::from_secs(90)).with(69).says(&["no leader with a majority answered within", "of 5 voters are in reach, a majority is 3", "dunlin nodes"]);
+    waiting.ended_within(Duration::from_secs(90)).with(69).says(&[
+        "no leader with a majority answered within",
+        "of 5 voters are in reach, a majority is 3",
+        "dunlin nodes",
+    ]);
 
     swarm.nodes[silent[0]].resume();
     let back = Instant::now();

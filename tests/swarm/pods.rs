@@ -24,7 +24,8 @@ async fn a_pod_of_one_slot_never_runs_two_tasks_at_once() {
         spec.retry.on_failure = false;
         (spec, None)
     };
-    let tasks: Vec<TaskId> = client.submit_all((0..TASKS).map(spec).collect()).await.unwrap().iter().map(|task| task.task).collect();
+    let tasks: Vec<TaskId> =
+        client.submit_all((0..TASKS).map(spec).collect()).await.unwrap().iter().map(|task| task.task).collect();
     eventually("a third has ended", LONG, async || {
         let view = client.task(tasks[TASKS / 3]).await.unwrap();
         if view.state.is_final() { Ok(()) } else { Err(view.state) }

@@ -71,6 +71,7 @@ fn run_to(machine: &mut Machine, millis: u64) -> Vec<Output> {
     let mut all = Vec::new();
     while let Some(due) = machine.deadline().filter(|due| *due <= at(millis)) {
         all.extend(machine.step(due, Input::Timer));
+        assert!(machine.deadline().is_none_or(|next| next > due), "a deadline that stays makes the driver spin");
         machine.check().expect("invariants");
     }
     all

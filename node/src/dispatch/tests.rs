@@ -310,7 +310,8 @@ fn nothing_is_handed_out_while_too_many_ends_wait_for_the_journal() {
 #[test]
 fn a_leader_that_takes_its_term_up_again_adopts_its_own_hand_outs_and_numbers_above_them() {
     let mut board = Board::new(BoardConfig { numbered_after: 100, ..BoardConfig::default() });
-    let _ = board.step(ms(0), Input::Opened { term: Term(2), last_task_before: TaskId(2), expected: BTreeSet::from([NodeId(1)]) });
+    let _ =
+        board.step(ms(0), Input::Opened { term: Term(2), last_task_before: TaskId(2), expected: BTreeSet::from([NodeId(1)]) });
     let window = Input::Window { group: group("a"), tasks: vec![(TaskId(1), ONE), (TaskId(2), ONE)], more: false };
     let _ = board.step(ms(1), window);
     // Given before the leadership was lost, in the same term, and still running: it goes on.

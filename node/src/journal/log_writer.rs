@@ -105,7 +105,10 @@ impl Writer {
             self.shared.close();
         }
         for operation in batch {
-            let again = result.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()));
+            let again = match &result {
+                Ok(()) => Ok(()),
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            };
             operation.finish(again);
         }
     }

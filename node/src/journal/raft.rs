@@ -95,12 +95,12 @@ impl RaftJournal {
             .await
             .map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
         let server = Arc::new(Server::new(raft.clone(), Arc::clone(&gates), &config));
-        tokio::spawn(Arc::clone(&server).run(raft_inbox, config.serving));
+        stop.guard("answering other nodes", Arc::clone(&server).run(raft_inbox, config.serving));
         let (entrance, batcher) = batch::channel(&config, raft.clone(), stop.clone());
-        tokio::spawn(batcher.run());
+        stop.guard("the batcher", batcher.run());
         let status = watch::Sender::new(RaftStatus::default());
-        tokio::spawn(follow(raft.clone(), log.clone(), status.clone(), stop.clone()));
-        tokio::spawn(make_snapshots(raft.clone(), snapshots, stop.clone()));
+        stop.guard("following the engine", follow(raft.clone(), log.clone(), status.clone(), stop.clone()));
+        stop.guard("making snapshots", make_snapshots(raft.clone(), snapshots, stop.clone()));
         let inner = Inner { local, raft, entrance, ledger, log, server, gates, status, applied, stop, written, config };
         inner.status.send_replace(derive(&inner.raft.metrics().borrow(), inner.log.last()));
         Ok(RaftJournal(Arc::new(inner)))
@@ -289,6 +289,11 @@ impl Inner {
         }
     }
 
+    /// Looked at first: the engine of a follower may call a change under way what is only not its business.
+    fn must_lead(&self) -> Result<(), MembershipError> {
+        if self.raft.server_metrics().borrow().state.is_leader() { Ok(()) } else { Err(MembershipError::NotLeader) }
+    }
+
     async fn initialize(&self, voters: Vec<NodeId>) -> Result<(), MembershipError> {
         let set: BTreeSet<u64> = voters.iter().map(|voter| voter.0).collect();
         match self.raft.initialize(set.clone()).await {
@@ -352,14 +357,22 @@ impl Journal for RaftJournal {
     }
 
     fn add_learner(&self, node: NodeId) -> BoxFuture<'static, Result<(), MembershipError>> {
-        let raft = self.0.raft.clone();
-        async move { raft.add_learner(node.0, openraft::EmptyNode {}, false).await.map(drop).map_err(explain) }.boxed()
+        let inner = Arc::clone(&self.0);
+        async move {
+            inner.must_lead()?;
+            inner.raft.add_learner(node.0, openraft::EmptyNode {}, false).await.map(drop).map_err(explain)
+        }
+        .boxed()
     }
 
     fn change_voters(&self, voters: Vec<NodeId>) -> BoxFuture<'static, Result<(), MembershipError>> {
-        let raft = self.0.raft.clone();
+        let inner = Arc::clone(&self.0);
         let set: BTreeSet<u64> = voters.into_iter().map(|voter| voter.0).collect();
-        async move { raft.change_membership(set, false).await.map(drop).map_err(explain) }.boxed()
+        async move {
+            inner.must_lead()?;
+            inner.raft.change_membership(set, false).await.map(drop).map_err(explain)
+        }
+        .boxed()
     }
 
     fn status(&self) -> watch::Receiver<RaftStatus> {

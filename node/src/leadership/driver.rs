@@ -24,6 +24,11 @@ use crate::task::{MemberRole, NodeId, SwarmId, Term};
 /// Between two tries to write the opening entry.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// Gives a node's name for people.
+pub(crate) type Naming = Arc<dyn Fn(NodeId) -> String + Send + Sync>;
+/// Stops the whole node.
+pub(crate) type Failing = Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>;
+
 /// What the driver is given.
 pub(crate) struct Driver {
     pub(crate) node: NodeId,
@@ -36,9 +41,9 @@ pub(crate) struct Driver {
     pub(crate) narrator: Narrator,
     pub(crate) standing: watch::Sender<Standing>,
     /// Names a node for people.
-    pub(crate) names: Arc<dyn Fn(NodeId) -> String + Send + Sync>,
+    pub(crate) names: Naming,
     /// Stops the whole node: a promise could not be kept on disk.
-    pub(crate) fail: Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>,
+    pub(crate) fail: Failing,
 }
 
 /// Where the driver's inputs come from.
@@ -148,7 +153,7 @@ impl Running {
         match event {
             PeerEvent::Up(peer) => {
                 if self.seen.insert(peer.node) {
-                    self.driver.narrator.tell(NarrationKind::Peer, format!("sees {} at {}", peer.name, peer.address));
+                    self.driver.narrator.tell(NarrationKind::PeerUp, format!("sees {} at {}", peer.name, peer.address));
                 }
                 let swarm = peer.swarm.map(|swarm| election::SwarmId(swarm.0));
                 self.step(Input::Seen { node: election::NodeId(peer.node.0), swarm });
@@ -156,7 +161,7 @@ impl Running {
             PeerEvent::Down { node, gone } => {
                 self.seen.remove(&node);
                 let how = if gone { "its process is gone" } else { "the connection ended" };
-                self.driver.narrator.tell(NarrationKind::Peer, format!("lost sight of {}: {how}", (self.driver.names)(node)));
+                self.driver.narrator.tell(NarrationKind::PeerDown, format!("lost sight of {}: {how}", (self.driver.names)(node)));
                 self.step(Input::Lost(election::NodeId(node.0)));
                 if gone {
                     self.step(Input::PeerGone(election::NodeId(node.0)));

@@ -68,8 +68,10 @@ impl Core {
         self.mesh.peers().iter().any(|peer| peer.node == node)
     }
 
+    /// A node's name: as it was heard, else as the journal has it, else its id.
     pub(super) fn name_of(&self, node: NodeId) -> String {
-        self.names.of(node)
+        let written = || self.ledger.member(node).ok().flatten().map(|member| member.name);
+        self.names.of(node).or_else(written).unwrap_or_else(|| node.to_string())
     }
 
     /// Waits until the standing changes, at most this long.
@@ -112,9 +114,8 @@ impl Names {
         }
     }
 
-    /// The node's name, or its id.
-    pub(super) fn of(&self, node: NodeId) -> String {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.get(&node).cloned().unwrap_or_else(|| node.to_string())
+    /// The node's name, if it was heard.
+    fn of(&self, node: NodeId) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 }

@@ -105,15 +105,15 @@ fn ids_count_from_one_and_a_known_key_gives_the_first_task() {
 fn facts_of_another_term_than_the_opened_one_do_not_count() {
     let mut bench = Bench::opened(3);
     let submit = || Fact::Submitted { spec: Box::new(TaskSpec::command(["x"])), key: None };
-    let fenced = Reply::Denied(Denial::Fenced);
-    assert_eq!(bench.fold(2, 0, vec![submit()]), [fenced.clone()]);
-    assert_eq!(bench.fold(4, 0, vec![submit()]), [fenced.clone()]);
-    assert_eq!(bench.fold(2, 0, vec![Fact::Opened { leader: NODE }]), [fenced.clone()]);
+    let fenced = [Reply::Denied(Denial::Fenced)];
+    assert_eq!(bench.fold(2, 0, vec![submit()]), fenced);
+    assert_eq!(bench.fold(4, 0, vec![submit()]), fenced);
+    assert_eq!(bench.fold(2, 0, vec![Fact::Opened { leader: NODE }]), fenced);
     assert_eq!(bench.fold(3, 0, vec![Fact::Reclaimed { leader: NODE }]), [Reply::Done]);
     let both = bench.fold(4, 0, vec![Fact::Opened { leader: NodeId(9) }, submit()]);
     assert_eq!(both[1], Reply::Submitted { task: TaskId(1), duplicate: false });
     assert_eq!(bench.ledger.opened().unwrap(), Some((Term(4), NodeId(9))));
-    assert_eq!(bench.fold(3, 0, vec![ended(TaskId(1), 1, Outcome::Exited(0))]), [fenced]);
+    assert_eq!(bench.fold(3, 0, vec![ended(TaskId(1), 1, Outcome::Exited(0))]), fenced);
     let last = bench.ledger.events(0, 100).unwrap().pop().unwrap();
     assert_eq!((last.kind, last.task), (EventKind::ReportRefused, Some(TaskId(1))));
 }

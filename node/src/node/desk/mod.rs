@@ -147,7 +147,11 @@ impl Desk {
             opening.members.iter().copied().filter(|node| *node == self.core.node || self.core.is_connected(*node)).collect();
         let mut liveness = Liveness::new(LivenessConfig::default());
         opening.members.iter().for_each(|member| liveness.known(now, *member));
-        let leading = Leading { term, board: Board::new(BoardConfig { numbered_after: opening.numbered_after, ..BoardConfig::default() }), liveness };
+        let leading = Leading {
+            term,
+            board: Board::new(BoardConfig { numbered_after: opening.numbered_after, ..BoardConfig::default() }),
+            liveness,
+        };
         self.core.desk.change(|desk| *desk = Some(leading));
         let mut inputs = vec![Input::Opened { term, last_task_before: opening.last_task, expected }];
         inputs.extend(opening.groups.into_iter().map(|group| Input::Window { group, tasks: Vec::new(), more: true }));
@@ -221,7 +225,7 @@ impl Desk {
                 (format!("lost {}: {why}; what it held is handed out again", name(node)), Some(Input::MemberLost { node, why }))
             }
         };
-        self.core.narrator.tell(NarrationKind::Peer, text);
+        self.core.narrator.tell(NarrationKind::Member, text);
         self.feed(lost.into_iter().collect());
     }
 
