@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use dunlin_node::task::TaskSpec;
 
-use crate::harness::{Ended, Process, Run, Swarm, bare, eventually, file_with, questions, LONG};
+use crate::harness::{Ended, LONG, Process, Run, Swarm, bare, eventually, file_with, questions};
 
 #[tokio::test]
 async fn mistakes_on_the_command_line_are_told_and_leave_nothing_behind() {
@@ -13,7 +13,7 @@ async fn mistakes_on_the_command_line_are_told_and_leave_nothing_behind() {
     let node = &swarm.nodes[0];
     node.dunlin(&["run"]).with(64).says(&["COMMAND"]);
     node.dunlin(&["submit", "--"]).with(64).says(&["COMMAND"]);
-    node.dunlin(&["submit", "--", ""]).with(64).says(&["the program's name is empty", "must name a program"]);
+    node.dunlin(&["submit", "--", ""]).with(64).says(&["the command is empty", "name a program after `--`"]);
     node.dunlin(&["submit", "--tineout", "1s", "--", "true"]).with(64).says(&["--tineout", "--timeout"]);
     node.dunlin(&["submti", "--", "true"]).with(64).says(&["submti", "submit"]);
     node.dunlin(&["submit", "--timeout", "soon", "--", "true"]).with(64).says(&["soon"]);
@@ -109,9 +109,11 @@ async fn a_node_that_can_not_start_says_what_is_in_its_way() {
     let swarm = Swarm::found(1).await;
     let node = &swarm.nodes[0];
     let own = swarm.path("other");
-    refused(node, |settings| (settings.data, settings.listen) = (own.clone(), node.address.clone()))
-        .with(1)
-        .says(&[&node.address, "can't be listened on", "--listen ADDR:PORT"]);
+    refused(node, |settings| (settings.data, settings.listen) = (own.clone(), node.address.clone())).with(1).says(&[
+        &node.address,
+        "can't be listened on",
+        "--listen ADDR:PORT",
+    ]);
     refused(node, |_| {}).with(1).says(&["one data folder is one node", "--data DIR"]);
     let socket = swarm.path("other.sock");
     let mut second = node.settings.command();

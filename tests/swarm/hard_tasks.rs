@@ -22,7 +22,7 @@ async fn every_bad_end_of_a_command_has_its_own_code_and_words() {
 
     node.dunlin(&["run", "--", "/no/such/program"]).with(127).says(&["not started", "/no/such/program"]);
     node.dunlin(&["run", "--", "no-such-program-anywhere"]).with(127).says(&["not started"]);
-    node.dunlin(&["run", "--", "/etc/passwd"]).with(127).says(&["not started", "ermission"]);
+    node.dunlin(&["run", "--", "/etc/passwd"]).with(127).says(&["not started", "`/etc/passwd` is not executable"]);
     node.dunlin(&["run", "--", "sh", "-c", "kill -SEGV $$"]).with(139).says(&["killed by signal 11"]);
     node.dunlin(&["run", "--", "sh", "-c", "exit 200"]).with(200);
 
@@ -54,7 +54,8 @@ async fn ctrl_c_leaves_the_task_running_and_says_how_to_get_back() {
     let script = format!("echo begun; while ! [ -e {} ]; do sleep 0.02; done; echo ended", swarm.path("go").display());
     let run = Run::start(swarm.nodes[0].command(&["run", "--", "sh", "-c", &script]));
     let task = newest_running(&swarm).await;
-    eventually("its output comes while it runs", LONG, async || (run.stdout() == "begun\n").then_some(()).ok_or(run.stdout())).await;
+    eventually("its output comes while it runs", LONG, async || (run.stdout() == "begun\n").then_some(()).ok_or(run.stdout()))
+        .await;
     kill_process(Pid::from_raw(run.id().try_into().unwrap()).unwrap(), Signal::INT).unwrap();
     let (logs, cancel) = (format!("dunlin logs -f {task}"), format!("dunlin cancel {task}"));
     run.ended().with(130).says(&[&logs, &cancel]);

@@ -133,7 +133,8 @@ async fn with_three_of_five_silent_the_two_left_say_so_and_accept_nothing_until_
     questions::assert_each_succeeded_once(&client, long.iter().map(|task| task.task)).await;
     // Whoever leads now, in a new term or in the old one again, has adopted what went on: nothing was run twice for it.
     for (task, node) in kept {
-        let attempts: Vec<_> = client.task(task).await.unwrap().attempts.iter().map(|a| (a.attempt.0, a.node, a.fence.term)).collect();
+        let attempts: Vec<_> =
+            client.task(task).await.unwrap().attempts.iter().map(|a| (a.attempt.0, a.node, a.fence.term)).collect();
         assert_eq!(attempts, [(1, node, term)], "task {task}");
     }
     let again = client.submit(TaskSpec::command(["true"]), Some("later".parse().unwrap())).await.unwrap();

@@ -41,7 +41,7 @@ impl Settings {
             Some(place) => place.enter(&up),
             None => up,
         };
-        command.args(["up", "-o", "json", "--no-mdns", "--until-stdin-ends", "--name", &self.name, "--listen", &self.listen]);
+        command.args(["up", "-o", "json", "--no-mdns", "--name", &self.name, "--listen", &self.listen]);
         command.args(["--rank", &self.rank.to_string(), "--expect", &self.expect.to_string(), "--log", &self.log]);
         command.arg("--data").arg(&self.data).arg("--secret-file").arg(&self.secret_file);
         self.pods.iter().for_each(|pod| drop(command.args(["--pod", pod])));
@@ -68,7 +68,7 @@ impl Process {
         let before = lines(&beside(&settings.data, "story")).len();
         let mut command = settings.command();
         // A pipe that closes with this process, so that no node outlives it.
-        command.stdin(Stdio::piped()).stdout(log("story")).stderr(log("log"));
+        command.arg("--until-stdin-ends").stdin(Stdio::piped()).stdout(log("story")).stderr(log("log"));
         let child = command.spawn().unwrap();
         let mut process = Process { settings, node: NodeId::default(), address: String::new(), child, paused: false };
         process.wait_until_ready(before);
