@@ -197,11 +197,11 @@ async fn nodes_that_were_told_different_numbers_found_nothing_and_say_so() {
 #[tokio::test]
 async fn more_nodes_than_expected_never_make_two_swarms() {
     let mut swarm = Swarm::planned(3);
-    (0..2).for_each(|_| drop(swarm.add_with(|_, _| {})));
+    (0..2).for_each(|_| _ = swarm.add_with(|_, _| {}));
     // Two more, which know of the first two only, meet them at the same moment.
     let first: Vec<String> = swarm.nodes.iter().map(|node| node.address.clone()).collect();
     swarm.nodes.iter_mut().for_each(Process::pause);
-    (0..2).for_each(|_| drop(swarm.add_with(|_, settings| settings.peers = first.clone())));
+    (0..2).for_each(|_| _ = swarm.add_with(|_, settings| settings.peers = first.clone()));
     swarm.nodes.iter_mut().take(2).for_each(Process::resume);
 
     // Either three found and the fourth joins them, or nobody does and the reason is told.

@@ -37,7 +37,7 @@ async fn of_five_with_two_cut_off_the_majority_goes_on_and_the_minority_says_tha
     };
     let mut swarm = Swarm::planned(5);
     swarm.network = Some(network);
-    (0..5).for_each(|_| drop(swarm.add_with(|_, _| {})));
+    (0..5).for_each(|_| _ = swarm.add_with(|_, _| {}));
     let (leader, term) = swarm.settled().await;
     // The leader is among the two.
     let minority = [leader, (leader + 1) % 5];

@@ -44,8 +44,8 @@ impl Settings {
         command.args(["up", "-o", "json", "--no-mdns", "--name", &self.name, "--listen", &self.listen]);
         command.args(["--rank", &self.rank.to_string(), "--expect", &self.expect.to_string(), "--log", &self.log]);
         command.arg("--data").arg(&self.data).arg("--secret-file").arg(&self.secret_file);
-        self.pods.iter().for_each(|pod| drop(command.args(["--pod", pod])));
-        self.peers.iter().for_each(|peer| drop(command.args(["--peer", peer])));
+        command.args(self.pods.iter().flat_map(|pod| ["--pod", pod]));
+        command.args(self.peers.iter().flat_map(|peer| ["--peer", peer]));
         command
     }
 }
