@@ -31,7 +31,7 @@ impl Swarm {
     /// The same with changed settings.
     pub(crate) async fn found_with(count: usize, change: impl Fn(usize, &mut Settings)) -> Self {
         let mut swarm = Self::planned(count);
-        (0..count).for_each(|_| drop(swarm.add_with(&change)));
+        (0..count).for_each(|_| _ = swarm.add_with(&change));
         swarm.settled().await;
         swarm
     }
