@@ -100,7 +100,8 @@ async fn obey(api: &SharedApi, line: &str) -> Result<String, Failure> {
         ["status"] => {
             let view = status(api).await?;
             let leader = view.leader.as_ref().map_or("-", |leader| &leader.name);
-            Ok(format!("{leader} {} {} {}", tasks_ended(&view), view.journal_bytes_written, live(api).await?))
+            let (ended, index, bytes) = (tasks_ended(&view), view.journal_index, view.journal_bytes_written);
+            Ok(format!("{leader} {ended} {index} {bytes} {}", live(api).await?))
         }
         _ => Err(format!("not an order: {line:?}").into()),
     }

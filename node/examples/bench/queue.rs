@@ -33,7 +33,7 @@ struct Round {
 
 /// Submits, waits until the last task's end is recorded, and takes the times.
 fn round(swarm: &mut Swarm, leader: usize, tasks: usize, coming: Coming) -> Result<Round, Failure> {
-    let before = swarm.state(leader)?.ended;
+    let before = swarm.state(leader)?;
     let nodes = swarm.members.len();
     let leader_pid = swarm.members[leader].pid();
     let (cpu, leader_cpu, began) = (swarm.cpu()?, probe::cpu(leader_pid)?, Instant::now());
@@ -56,16 +56,20 @@ fn round(swarm: &mut Swarm, leader: usize, tasks: usize, coming: Coming) -> Resu
         swarm.members[index].answer(id)?;
     }
     let submitted = began.elapsed();
-    swarm.members[leader].ask(&format!("ended {}", before + tasks))?;
+    swarm.members[leader].ask(&format!("ended {}", before.ended + tasks))?;
     let took = began.elapsed();
     let per_task = |spent: Duration| rate(1, Duration::from_secs(1)) * spent.as_secs_f64() * 1e6 / rate(tasks, Duration::from_secs(1));
+    let after = swarm.state(leader)?;
+    // Two facts a task: submitted, ended.
+    let facts = rate(2 * tasks, Duration::from_secs(1)) / rate(after.entries.saturating_sub(before.entries).max(1), Duration::from_secs(1));
+    let bytes = after.journal_bytes.saturating_sub(before.journal_bytes) / tasks as u64;
     let round = Round {
         rate: rate(tasks, took),
         cpu: per_task(swarm.cpu()?.saturating_sub(cpu)),
         leader_cpu: per_task(probe::cpu(leader_pid)?.saturating_sub(leader_cpu)),
     };
     eprintln!(
-        "  {tasks} tasks: submitted in {:.2} s, ended in {:.2} s, {:.0} us CPU a task ({:.0} us the leader); load {}",
+        "  {tasks} tasks: submitted in {:.2} s, ended in {:.2} s, {:.0} us CPU a task ({:.0} us the leader), {facts:.0} facts an entry, {bytes} B written a task; load {}",
         submitted.as_secs_f64(),
         took.as_secs_f64(),
         round.cpu,

@@ -108,6 +108,7 @@ impl Drop for Member {
 pub(crate) struct State {
     pub(crate) leader: Option<String>,
     pub(crate) ended: usize,
+    pub(crate) entries: usize,
     pub(crate) journal_bytes: u64,
     pub(crate) live: usize,
 }
@@ -166,10 +167,11 @@ impl Swarm {
     pub(crate) fn state(&mut self, index: usize) -> Result<State, Failure> {
         let answer = self.members[index].ask("status")?;
         let words: Vec<&str> = answer.split(' ').collect();
-        let [leader, ended, journal_bytes, live] = words[..] else { return Err(format!("not a status: {answer}").into()) };
+        let [leader, ended, entries, journal_bytes, live] = words[..] else { return Err(format!("not a status: {answer}").into()) };
         Ok(State {
             leader: (leader != "-").then(|| leader.to_owned()),
             ended: ended.parse()?,
+            entries: entries.parse()?,
             journal_bytes: journal_bytes.parse()?,
             live: live.parse()?,
         })

@@ -149,7 +149,7 @@ impl LogStore {
         let recent = super::log_writer::read_start(&database, &path)?;
         let database = Mutex::new(Some(Arc::new(database)));
         let shared = Arc::new(Shared { database, recent: Mutex::new(recent), recent_bytes: config.recent_bytes });
-        let writer = Writer::new(Arc::clone(&shared), stopped);
+        let writer = Writer::new(Arc::clone(&shared), stopped, config);
         let submit = match config.executor {
             Executor::Inline => Submit::Inline(Arc::new(Mutex::new(writer))),
             Executor::Threads => {
