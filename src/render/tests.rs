@@ -133,7 +133,7 @@ TASK  STATE  GROUP    ATTEMPTS  NODE  SUBMITTED            COMMAND      OUTCOME
 #[test]
 fn events_print_one_a_line() {
     let event = fake::event(42, "task 42 was submitted");
-    assert_eq!(Format::Text.renderer().event(&event), "    42  09:05:07.042  term 3   task 42 was submitted\n");
+    assert_eq!(Format::Text.renderer().event(&event), "    42  09:05:07.042  term 3   task 42 submitted\n");
     assert_eq!(Format::Quiet.renderer().event(&event), "42\n");
     let json: serde_json::Value = serde_json::from_str(&Format::Json.renderer().event(&event)).unwrap();
     assert_eq!((&json["seq"], &json["kind"]), (&serde_json::json!(42), &serde_json::json!("task_submitted")));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use dunlin_node::api::{AttemptView, EventView, MemberState, NodeView, StatusView, TaskSummary, TaskView};
+use dunlin_node::api::{AttemptView, EventKind, EventView, MemberState, NodeView, StatusView, TaskSummary, TaskView};
 use dunlin_node::client::Submitted;
 use dunlin_node::task::{NodeId, Program, TaskId, TaskSpec};
 
@@ -198,6 +198,28 @@ impl Render for Text {
     fn event(&self, view: &EventView) -> String {
         let time = show_time(view.at.0);
         let clock: String = time.chars().skip(11).take(12).collect();
-        format!("{:>6}  {clock}  term {:<3} {}\n", view.seq, view.term.to_string(), plain(&view.text))
+        format!("{:>6}  {clock}  term {:<3} {}\n", view.seq, view.term.to_string(), told(view))
+    }
+}
+
+/// An event as a sentence.
+fn told(view: &EventView) -> String {
+    let task = view.task.map_or_else(String::new, |task| format!("task {task}"));
+    let node = view.node.map_or_else(String::new, short);
+    let attempt = view.attempt.map_or_else(String::new, |attempt| format!("attempt {attempt} on {node}"));
+    let text = plain(&view.text);
+    match view.kind {
+        EventKind::Founded => text,
+        EventKind::LeaderElected => format!("node {node} leads"),
+        EventKind::Challenged => format!("node {node} challenged the leader"),
+        EventKind::NodeJoined => format!("node {node} is a member: {text}"),
+        EventKind::NodeLeft => format!("node {node} left"),
+        EventKind::TaskSubmitted => format!("{task} submitted"),
+        EventKind::AttemptEnded => format!("{task}: {attempt} {text}"),
+        EventKind::TaskSucceeded => format!("{task} succeeded: {attempt}"),
+        EventKind::TaskDead => format!("{task} is dead after {attempt}: {text}"),
+        EventKind::ReportRefused => format!("{task}: the report of {attempt} was refused: {text}"),
+        EventKind::TaskCancelled => format!("{task} cancelled"),
+        EventKind::TaskRetried => format!("{task} queued again"),
     }
 }

@@ -150,7 +150,7 @@ impl LogStore {
         let database = Mutex::new(Some(Arc::new(database)));
         let shared = Arc::new(Shared { database, recent: Mutex::new(recent), recent_bytes: config.recent_bytes });
         let guard = stopped.clone();
-        let writer = Writer::new(Arc::clone(&shared), stopped, config.log_quick_repair);
+        let writer = Writer::new(Arc::clone(&shared), stopped, config);
         let submit = match config.executor {
             Executor::Inline => Submit::Inline(Arc::new(Mutex::new(writer))),
             Executor::Threads => {

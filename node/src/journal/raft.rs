@@ -310,6 +310,7 @@ impl Inner {
     }
 
     async fn stop(&self) {
+        self.stop.closing();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the replication engine did not end well");
         }

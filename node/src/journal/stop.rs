@@ -2,25 +2,39 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use tokio::sync::watch;
 
 /// See the head of this file; cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Stop(Arc<watch::Sender<Option<String>>>);
+pub(super) struct Stop {
+    reason: Arc<watch::Sender<Option<String>>>,
+    /// The owner closes the journal: what stops now is no fault.
+    closing: Arc<AtomicBool>,
+}
 
 impl Stop {
     pub(super) fn new() -> Self {
-        Stop(Arc::new(watch::Sender::new(None)))
+        Stop { reason: Arc::new(watch::Sender::new(None)), closing: Arc::default() }
+    }
+
+    /// From now on stopping is what was asked for.
+    pub(super) fn closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     /// Stops, unless that has happened already.
     pub(super) fn now(&self, reason: String) {
-        self.0.send_if_modified(|known| {
+        self.reason.send_if_modified(|known| {
             let first = known.is_none();
             if first {
-                tracing::error!(%reason, "the journal stops");
+                if self.closing.load(Ordering::Relaxed) {
+                    tracing::debug!(%reason, "the journal closes");
+                } else {
+                    tracing::error!(%reason, "the journal stops");
+                }
                 *known = Some(reason);
             }
             first
@@ -45,11 +59,11 @@ impl Stop {
     }
 
     pub(super) fn reason(&self) -> Option<String> {
-        self.0.borrow().clone()
+        self.reason.borrow().clone()
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Option<String>> {
-        self.0.subscribe()
+        self.reason.subscribe()
     }
 }
 

@@ -135,6 +135,7 @@ impl NodeBuilder {
             desk: DeskState::default(),
             desk_inputs,
             names: Names::default(),
+            counted: Mutex::default(),
             failure,
             config,
             _lock: lock,
