@@ -94,6 +94,9 @@ impl RaftJournal {
         let raft = Raft::new(local.0, engine, network, log.clone(), machine)
             .await
             .map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
+        // The engine answers this behind its first report of its own state. Without it the status of a restarted node may
+        // read as if it had never voted, and its election would not wait for the lease that it may have granted.
+        raft.with_raft_state(|_| ()).await.map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
         let server = Arc::new(Server::new(raft.clone(), Arc::clone(&gates), &config));
         stop.guard("answering other nodes", Arc::clone(&server).run(raft_inbox, config.serving));
         let (entrance, batcher) = batch::channel(&config, raft.clone(), stop.clone());
