@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::core::Core;
 use super::desk::DeskInput;
@@ -15,14 +16,19 @@ use crate::worker::protocol::{ToLeader, ToMember, unpack};
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
+/// Between the first heartbeats to a new leader, and how many they are: it may not have taken up its desk when the first
+/// one comes, and it hands nothing out before everybody has said what it holds.
+const EAGER: Duration = Duration::from_millis(25);
+const EAGER_BEATS: u32 = 8;
+
 /// Heartbeats after which unanswered reports go again.
 const RESEND_EVERY: u64 = 4;
 
 /// Sends heartbeats and reports for as long as the node lives. A new leader hears at once what this member holds.
 pub(super) async fn report(core: Arc<Core>) {
     let mut standing = core.standing.clone();
-    let mut ticks = tokio::time::interval(HEARTBEAT);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut next_beat = Instant::now();
+    let mut eager = 0;
     let mut known = None;
     let mut seq = 0;
     loop {
@@ -37,6 +43,8 @@ pub(super) async fn report(core: Arc<Core>) {
                 if let Some((leader, _)) = now.filter(|_| now != known) {
                     heartbeat(&core, leader, &mut seq);
                     core.worker.resend();
+                    eager = EAGER_BEATS;
+                    next_beat = Instant::now() + EAGER;
                 }
                 known = now;
             }
@@ -46,10 +54,14 @@ pub(super) async fn report(core: Arc<Core>) {
                     core.send_to_leader(leader, reports);
                 }
             }
-            _ = ticks.tick() => if let Some(leader) = leader {
-                heartbeat(&core, leader, &mut seq);
-                if seq.is_multiple_of(RESEND_EVERY) {
-                    core.worker.resend();
+            () = tokio::time::sleep_until(next_beat) => {
+                next_beat = Instant::now() + if eager > 0 { EAGER } else { HEARTBEAT };
+                eager = eager.saturating_sub(1);
+                if let Some(leader) = leader {
+                    heartbeat(&core, leader, &mut seq);
+                    if seq.is_multiple_of(RESEND_EVERY) {
+                        core.worker.resend();
+                    }
                 }
             }
         }

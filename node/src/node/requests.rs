@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::core::Core;
 use super::{leader_requests, views};
 use crate::admission::{self, AdmissionError};
 use crate::api::{ApiError, Request, Response};
+use crate::leadership::Standing;
 use crate::mesh::{self, RequestError, Service};
-use crate::task::{IdempotencyKey, NodeId, TaskSpec};
+use crate::task::{IdempotencyKey, NodeId, TaskSpec, Term};
 
 /// How long a request waits for a leader before it gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -76,17 +78,34 @@ async fn once(core: &Arc<Core>, request: &Request) -> Tried {
     if let Some(term) = core.gate.acting() {
         return leader_requests::answer(core, term, request.clone()).await;
     }
-    let Some(leader) = core.known_leader() else {
+    let mut standing = core.standing.clone();
+    let Some((leader, term)) = standing.borrow_and_update().leader else {
         return Tried::Again("no leader is known".to_owned());
     };
     if leader == core.node {
         return Tried::Again("this node leads but has lost touch with the majority".to_owned());
     }
     let patience = own_patience(request) + FORWARD_SLACK;
-    match forward(core, leader, &Forwarded::ToLeader(request.clone()), patience).await {
+    let request = Forwarded::ToLeader(request.clone());
+    let answer = tokio::select! {
+        answer = forward(core, leader, &request, patience) => answer,
+        // A leader that has fallen silent keeps its connection: without this its last askers would wait for all their patience.
+        () = another_leads(&mut standing, (leader, term)) => {
+            return Tried::Again(format!("{} was asked and another node leads now", core.name_of(leader)));
+        }
+    };
+    match answer {
         Ok(Answer::Ready(answer)) => Tried::Answered(*answer),
         Ok(Answer::NotLeading) => Tried::Again(format!("{} does not lead any more", core.name_of(leader))),
         Err(error) => Tried::Again(format!("the leader {} did not answer: {error}", core.name_of(leader))),
+    }
+}
+
+/// Returns when another leadership than this one is known.
+async fn another_leads(standing: &mut watch::Receiver<Standing>, this: (NodeId, Term)) {
+    let another = standing.wait_for(|now| now.leader.is_some_and(|known| known != this)).await.is_ok();
+    if !another {
+        std::future::pending::<()>().await;
     }
 }
 
