@@ -35,7 +35,7 @@ pub(super) struct UpArgs {
     /// A file that holds the swarm's secret
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// How many nodes found the swarm together
+    /// How many nodes found the swarm together; 0 only joins one
     #[arg(long, value_name = "N")]
     expect: Option<i64>,
     /// Who leads: the highest rank first (default: 100)

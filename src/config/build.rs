@@ -57,7 +57,7 @@ pub(super) fn build(given: &mut BTreeMap<&'static str, Given>, around: &Surround
         peers: b.take("peers", Value::List(Vec::new()), peers)?,
         secret: b.option("secret", |value| as_text(value).and_then(Secret::checked))?,
         secret_file: b.option("secret_file", path)?,
-        expect: b.take("expect", Value::Number(1), |value| whole(value, 1, 7))?,
+        expect: b.take("expect", Value::Number(1), |value| whole(value, 0, 64))?,
         rank: b.take("rank", Value::Number(100), |value| whole(value, 0, 1000))?,
         mdns: b.take("mdns", Value::Bool(true), as_bool)?,
         log: b.take("log", text("info"), log)?,

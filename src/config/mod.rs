@@ -41,7 +41,7 @@ pub(crate) struct Config {
     pub(crate) secret: Option<Secret>,
     /// A file that holds it.
     pub(crate) secret_file: Option<PathBuf>,
-    /// How many nodes found the swarm together.
+    /// How many nodes found the swarm together; 0 means that this one only joins.
     pub(crate) expect: u32,
     /// Who leads first.
     pub(crate) rank: u32,

@@ -64,7 +64,7 @@ fn unknown_keys_are_told_with_line_and_nearest_name() {
 fn bad_values_are_told_with_their_rule() {
     assert!(told("rank = \"high\"\n").contains("rank: it must be a whole number, not a value of type string"));
     assert!(told("rank = 5000\n").contains("5000 is not a whole number from 0 to 1000"));
-    assert!(told("expect = 0\n").contains("0 is not a whole number from 1 to 7"));
+    assert!(told("expect = 65\n").contains("65 is not a whole number from 0 to 64"));
     assert!(told("listen = \"nowhere\"\n").contains("is not an address and a port"));
     assert!(told("peers = [\"a:b\"]\n").contains("is not a host and a port"));
     assert!(told("peers = \"a\"\n").contains("it must be a list of texts"));

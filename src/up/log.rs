@@ -7,9 +7,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Crates whose own story is not the node's: of them only what a person can act on is logged, unless the filter names them.
+/// Crates whose own story is not the node's, unless the filter names them. openraft calls every peer that is away an error.
 const QUIET: [(&str, LevelFilter); 4] = [
-    // Each request that a silent or missing peer does not take is an error to it; what matters the journal says itself.
     ("openraft", LevelFilter::OFF),
     ("libp2p", LevelFilter::WARN),
     ("netlink", LevelFilter::WARN),

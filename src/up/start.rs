@@ -105,7 +105,7 @@ const NARRATION: usize = 256;
 fn node_config(config: &Config, secret: &Secret) -> Result<NodeConfig, StartError> {
     let refused = |error: ConfigError| StartError::Refused(error.to_string());
     let secret = dunlin_node::node::Secret::new(secret.reveal()).map_err(refused)?;
-    // One node that is told of others is meant to join them, not to found a swarm beside theirs.
+    // One node that is told of others is meant to join them, not to found a swarm beside theirs; 0 always only joins.
     let belonging = match NonZeroU32::new(config.expect) {
         Some(expect) if expect.get() > 1 || config.peers.is_empty() => Belonging::Expect(expect),
         _ => Belonging::Join,

@@ -45,6 +45,7 @@ impl Teller {
         let listen = self.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let swarm = match (&self.swarm, config.expect) {
             (Some(swarm), _) => swarm.clone(),
+            (None, 0) => "being joined as soon as a node of it is found".to_owned(),
             (None, 1) => "being founded or joined".to_owned(),
             (None, expect) => format!("being founded: waiting until {expect} nodes see each other"),
         };

@@ -1,106 +1,89 @@
 //! A single node, started with `up` and nothing else, is a useful swarm of one. Everything here is done as a person does it.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::harness::{LONG, Run, bare, eventually};
+use crate::harness::{Ended, LONG, Run, bare, eventually, file_with};
+
+/// A person's machine: one data folder, and commands that name it.
+struct Machine {
+    data: PathBuf,
+}
+
+impl Machine {
+    fn new(folder: &Path) -> Self {
+        Machine { data: folder.join("node") }
+    }
+
+    fn command(&self, words: &[&str]) -> std::process::Command {
+        let mut command = bare();
+        command.arg("--data").arg(&self.data).args(words);
+        command
+    }
+
+    fn dunlin(&self, words: &[&str]) -> Ended {
+        Run::start(self.command(words)).ended()
+    }
+
+    /// The port is the only thing said, because 7440 may be in use on the test's machine; nobody else shall be found.
+    async fn up(&self) -> Run {
+        let node = Run::start(self.command(&["up", "--listen", "127.0.0.1:0", "--no-mdns"]));
+        eventually("the node says how to join", LONG, async || {
+            if node.stdout().contains("join    dunlin up --peer") { Ok(()) } else { Err((node.stdout(), node.stderr())) }
+        })
+        .await;
+        node
+    }
+}
 
 #[tokio::test]
-async fn a_node_alone_is_a_useful_swarm() {
+async fn a_node_alone_runs_commands_as_if_they_ran_here() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("node");
-    let dunlin = |words: &[&str]| {
-        let mut command = bare();
-        command.args(words).arg("--data").arg(&data);
-        command
-    };
-    let ended = |words: &[&str]| Run::start(dunlin(words)).ended();
-    // The port is the only thing said, because 7440 may be in use on the test's machine; nobody else shall be found.
-    let node = Run::start(dunlin(&["up", "--listen", "127.0.0.1:0", "--no-mdns"]));
-    eventually("the node says how to join", LONG, async || {
-        let text = node.stdout();
-        if text.contains("join    dunlin up --peer") { Ok(()) } else { Err(format!("{text}\n{}", node.stderr())) }
-    })
-    .await;
-    let secret = fs::metadata(data.join("secret")).unwrap();
+    let machine = Machine::new(folder.path());
+    let _node = machine.up().await;
+    let secret = fs::metadata(machine.data.join("secret")).unwrap();
     assert_eq!(secret.permissions().mode() & 0o777, 0o600);
 
-    // run: outputs, input and exit code as if it ran here.
-    let run = |words: &[&str]| {
-        Run::start({
-            let mut run = bare();
-            run.arg("--data").arg(&data).arg("run").args(words);
-            run
-        })
-        .ended()
-    };
-    let hello = run(&["--", "echo", "hello"]).with(0);
-    assert_eq!(hello.stdout, "hello\n");
-    assert_eq!(run(&["--", "sh", "-c", "echo oops >&2; exit 3"]).with(3).stderr, "oops\n");
-    let mut upper = bare();
-    upper.arg("--data").arg(&data).args(["run", "--", "tr", "a-z", "A-Z"]).stdin(Stdio::from(file_with(b"input\n")));
+    assert_eq!(machine.dunlin(&["run", "--", "echo", "hello"]).with(0).stdout, "hello\n");
+    assert_eq!(machine.dunlin(&["run", "--", "sh", "-c", "echo oops >&2; exit 3"]).with(3).stderr, "oops\n");
+    let mut upper = machine.command(&["run", "--", "tr", "a-z", "A-Z"]);
+    upper.stdin(Stdio::from(file_with(b"input\n")));
     assert_eq!(Run::start(upper).ended().with(0).stdout, "INPUT\n");
-    assert_eq!(run(&["-e", "GREETING=hi", "--", "sh", "-c", "echo $GREETING $HOME_OF_THE_NODE"]).with(0).stdout, "hi\n");
+    let greeting = machine.dunlin(&["run", "-e", "GREETING=hi", "--", "sh", "-c", "echo $GREETING $DUNLIN_CONFIG"]);
+    assert_eq!(greeting.with(0).stdout, "hi\n", "nothing of the node's own surroundings is inherited");
+}
 
-    // submit, wait, look, fetch.
-    let array = Run::start({
-        let mut c = bare();
-        c.arg("--data").arg(&data).args([
-            "submit",
-            "-o",
-            "quiet",
-            "--wait",
-            "--array",
-            "1-3",
-            "--",
-            "sh",
-            "-c",
-            "echo $DUNLIN_ARRAY_INDEX",
-        ]);
-        c
-    })
-    .ended()
-    .with(0);
+#[tokio::test]
+async fn a_node_alone_queues_keeps_and_remembers() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::new(folder.path());
+    let node = machine.up().await;
+    let script = "echo $DUNLIN_ARRAY_INDEX";
+    let array = machine.dunlin(&["submit", "-o", "quiet", "--wait", "--array", "1-3", "--", "sh", "-c", script]).with(0);
     let ids: Vec<&str> = array.stdout.lines().collect();
     assert_eq!(ids.len(), 3, "{}", array.stdout);
     for (number, id) in ids.iter().enumerate() {
-        assert_eq!(ended(&["result", id]).with(0).stdout, format!("{}\n", number + 1));
+        assert_eq!(machine.dunlin(&["result", id]).with(0).stdout, format!("{}\n", number + 1));
     }
-    let task = ended(&["task", "last", "-o", "json"]).with(0).json();
+    let task = machine.dunlin(&["task", "last", "-o", "json"]).with(0).json();
     assert_eq!((task["id"].to_string().as_str(), task["state"].as_str()), (ids[2], Some("succeeded")));
-    let status = ended(&["status"]).with(0).stdout;
+    let status = machine.dunlin(&["status"]).with(0).stdout;
     assert!(status.contains("leader") && status.contains("succeeded"), "{status}");
-    assert_eq!(ended(&["nodes", "-o", "quiet"]).with(0).stdout.lines().count(), 1);
-    assert!(ended(&["events"]).with(0).stdout.lines().count() > 8);
-    let token = ended(&["token"]).with(0).stdout;
+    assert_eq!(machine.dunlin(&["nodes", "-o", "quiet"]).with(0).stdout.lines().count(), 1);
+    assert!(machine.dunlin(&["events"]).with(0).stdout.lines().count() > 6);
+    let token = machine.dunlin(&["token"]).with(0).stdout;
     assert!(token.starts_with("dunlin up --peer 127.0.0.1:"), "{token}");
 
     // A failure that is not retried, and a retry by hand.
-    let failed = Run::start({
-        let mut c = bare();
-        c.arg("--data").arg(&data).args(["submit", "--retries", "0", "--wait", "--", "false"]);
-        c
-    })
-    .ended()
-    .with(1);
-    drop(failed);
-    let dead = ended(&["tasks", "--state", "dead", "-o", "quiet"]).with(0).stdout;
-    ended(&["retry", dead.lines().next().unwrap()]).with(0);
-    assert_eq!(ended(&["cancel", "all"]).with(0).code, Some(0));
+    machine.dunlin(&["submit", "--retries", "0", "--wait", "--", "false"]).with(1);
+    let dead = machine.dunlin(&["tasks", "--state", "dead", "-o", "quiet"]).with(0).stdout;
+    assert_eq!(machine.dunlin(&["retry", "-o", "quiet", dead.trim()]).with(0).stdout, dead);
+    machine.dunlin(&["result", "--wait", dead.trim()]).with(0).says(&["exit code 1"]);
+    assert_eq!(machine.dunlin(&["task", dead.trim(), "-o", "json"]).with(0).json()["attempts"].as_array().map(Vec::len), Some(2));
 
-    // Started again, it knows what it knew.
     drop(node);
-    let again = Run::start(dunlin(&["up", "--listen", "127.0.0.1:0", "--no-mdns"]));
-    eventually("it is back", LONG, async || if again.stdout().contains("join ") { Ok(()) } else { Err(again.stderr()) }).await;
-    assert_eq!(ended(&["result", ids[0]]).with(0).stdout, "1\n");
-}
-
-fn file_with(bytes: &[u8]) -> fs::File {
-    use std::io::Seek as _;
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file.rewind().unwrap();
-    file
+    let _again = machine.up().await;
+    assert_eq!(machine.dunlin(&["result", ids[0]]).with(0).stdout, "1\n", "started again, it knows what it knew");
 }

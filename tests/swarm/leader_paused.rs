@@ -31,7 +31,7 @@ async fn a_leader_that_was_paused_for_five_seconds_wakes_up_fenced() {
             own = task.task;
         }
     }
-    let go_old = folder.join(format!("go-{held}"));
+    let go_old = folder.join(format!("go-{}", swarm.nodes[old].name()));
     // A backlog, so that the old leader has something to hand out the moment it wakes up.
     let mut short = TaskSpec::command(["sleep", "0.1"]);
     short.group = "all".parse().unwrap();
@@ -46,7 +46,7 @@ async fn a_leader_that_was_paused_for_five_seconds_wakes_up_fenced() {
     let client = swarm.nodes[new].client();
     // The others come free, so that the successor has somebody to give the silent node's task to.
     for number in &others {
-        fs::write(folder.join(format!("go-{}", swarm.nodes[*number].node)), "").unwrap();
+        fs::write(folder.join(format!("go-{}", swarm.nodes[*number].name())), "").unwrap();
     }
     let view = questions::end_of(&client, own).await;
     assert_ne!(view.attempts.last().map(|attempt| attempt.node), Some(held));

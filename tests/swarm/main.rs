@@ -3,9 +3,14 @@
 //! One test program for all of them: they share the harness, and linking a whole node costs more than most of them take.
 //! Ports are 0, folders are temporary, and nothing is waited for but a state that can be asked for, each wait with an end.
 
+#![allow(clippy::unwrap_used, reason = "a test that finds something missing has failed, wherever its helper stands")]
+
 mod all_killed;
 mod alone;
+mod bad_input;
 mod cancel;
+mod full_disk;
+mod hard_tasks;
 mod harness;
 mod joining;
 mod leader_killed;

@@ -1,5 +1,6 @@
 //! Without a majority nothing is accepted and the nodes say so; with one the swarm goes on.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use dunlin_node::api::{ApiError, Request, Response};
@@ -36,7 +37,7 @@ async fn of_five_with_two_cut_off_the_majority_goes_on_and_the_minority_says_tha
     };
     let mut swarm = Swarm::planned(5);
     swarm.network = Some(network);
-    (0..5).for_each(|_| drop(swarm.add_with(|_, _| {})));
+    (0..5).for_each(|_| _ = swarm.add_with(|_, _| {}));
     let (leader, term) = swarm.settled().await;
     // The leader is among the two.
     let minority = [leader, (leader + 1) % 5];
@@ -85,9 +86,19 @@ async fn of_five_with_two_cut_off_the_majority_goes_on_and_the_minority_says_tha
 
 #[tokio::test]
 async fn with_three_of_five_silent_the_two_left_say_so_and_accept_nothing_until_one_is_back() {
-    let mut swarm = Swarm::found(5).await;
-    let (leader, _) = swarm.settled().await;
+    let mut swarm = Swarm::found_with(5, |_, settings| settings.pods = vec!["default=1".to_owned()]).await;
+    let (leader, term) = swarm.settled().await;
     let left = [leader, (leader + 1) % 5];
+    // An attempt on each node, which outlives the leader's absence.
+    let client = swarm.nodes[leader].client();
+    let script = format!("while ! [ -e {} ]; do sleep 0.02; done", swarm.path("go").display());
+    let long = client.submit_all(vec![(TaskSpec::command(["sh", "-c", &script]), None); 5]).await.unwrap();
+    let mut kept = Vec::new();
+    for task in &long {
+        let node = questions::running_on(&client, task.task, 1).await;
+        kept.extend(left.contains(&swarm.number_of(node)).then_some((task.task, node)));
+    }
+    assert_eq!(kept.len(), 2);
     let silent: Vec<usize> = (0..5).filter(|number| !left.contains(number)).collect();
     silent.iter().for_each(|number| swarm.nodes[*number].pause());
     let silence = Instant::now();
@@ -111,9 +122,21 @@ async fn with_three_of_five_silent_the_two_left_say_so_and_accept_nothing_until_
 
     swarm.nodes[silent[0]].resume();
     let back = Instant::now();
-    let (leader, _) = swarm.settled_among(&[left[0], left[1], silent[0]]).await;
+    let (leader, later) = swarm.settled_among(&[left[0], left[1], silent[0]]).await;
     measured("from the third node's return to a leader", back.elapsed());
+    println!("term {term}, then {later}");
     let client = swarm.nodes[leader].client();
+    fs::write(swarm.path("go"), "").unwrap();
+    for task in &long {
+        questions::end_of(&client, task.task).await;
+    }
+    questions::assert_each_succeeded_once(&client, long.iter().map(|task| task.task)).await;
+    // Whoever leads now, in a new term or in the old one again, has adopted what went on: nothing was run twice for it.
+    for (task, node) in kept {
+        let attempts: Vec<_> =
+            client.task(task).await.unwrap().attempts.iter().map(|a| (a.attempt.0, a.node, a.fence.term)).collect();
+        assert_eq!(attempts, [(1, node, term)], "task {task}");
+    }
     let again = client.submit(TaskSpec::command(["true"]), Some("later".parse().unwrap())).await.unwrap();
     questions::end_of(&client, again.task).await;
     questions::assert_each_succeeded_once(&client, [again.task]).await;

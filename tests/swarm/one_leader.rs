@@ -22,6 +22,7 @@ async fn five_nodes_elect_one_leader_and_the_highest_rank_leads_in_a_calm_start(
     for node in &swarm.nodes {
         let view = node.client().status().await.unwrap();
         assert_eq!(view.voters.len(), 5, "{}", node.name());
+        assert_eq!(view.role == "leader", node.name() == "n3", "{} is {}", node.name(), view.role);
         let leads = view.leader.unwrap();
         assert_eq!((leads.node, leads.name.as_str()), (swarm.nodes[leader].node, "n3"), "as {} sees it", node.name());
         swarms.push(view.swarm.unwrap());

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 pub(crate) struct Leader {
     /// The term Raft gave.
     pub(crate) term: Term,
-    /// When Raft said so: the first lease runs from here, for staying, not for acting.
+    /// When Raft said so, or when the voters changed last: a first lease runs from here, for staying, not for acting.
     pub(crate) crowned_at: Instant,
     /// Per voter, when the newest beat it acknowledged was sent.
     pub(crate) acks: BTreeMap<NodeId, Instant>,
@@ -133,6 +133,16 @@ impl Machine {
         let term = leader.term;
         self.renew_lease();
         self.broadcast(Message::Beat { term, sent_at: now });
+    }
+
+    /// The voters changed under this leader. New ones acknowledged nothing yet, as observers do not: they are asked at once,
+    /// and have a lease's time to answer before the leader takes them for silent.
+    pub(crate) fn ask_new_voters(&mut self) {
+        let now = self.now;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.crowned_at = now;
+            self.beat();
+        }
     }
 
     /// E8(c): when the newest beat that a majority acknowledged was sent, plus the leader's lease.

@@ -9,3 +9,4 @@ mod founding;
 mod golden;
 mod random;
 mod rules;
+mod voters;

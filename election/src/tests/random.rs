@@ -124,6 +124,8 @@ fn a_schedule_runs_the_same_twice() {
     assert_eq!(runs[0], runs[1]);
 }
 
+type Change<'a> = &'a dyn Fn(&mut Setup);
+
 /// In how many of the schedules that very thing goes wrong once a rule is gone.
 fn harm(fault: &str, change: impl Fn(&mut Setup)) -> usize {
     let harmed = |seed: &u64| match attempt(*seed, &change, false) {
@@ -139,7 +141,7 @@ fn the_schedules_notice_a_missing_rule() {
         let rules = &mut setup.rules;
         (rules.majority, rules.ratify, rules.refuse, rules.opening, rules.quorum_lease) = (false, false, false, false, false);
     };
-    let without: [(&str, &str, &dyn Fn(&mut Setup)); 5] = [
+    let without: [(&str, &str, Change<'_>); 5] = [
         ("majority, refusal and ratification", "two-acting", &sketch),
         ("the vote on disk", "vote-regressed", &|setup| setup.raft_rules.vote_on_disk = false),
         ("the journal first", "entry-lost", &|setup| (setup.rules.journal_first, setup.raft_rules.log_check) = (false, false)),

@@ -69,9 +69,8 @@ pub struct JournalConfig {
     pub in_flight: usize,
     /// Operations of the log that are written in one transaction, at most.
     pub log_batch: usize,
-    /// Whether every commit of the log also saves what redb needs to reopen at once after a crash. It costs a second
-    /// fsync a commit; without it the file (bounded by `snapshot_bytes` and `keep_entries`) is walked once after a crash.
-    pub log_quick_repair: bool,
+    /// From this size on the log's file is committed so that it reopens at once after a crash, at twice the price.
+    pub quick_repair_from: u64,
     /// redb's cache for the log.
     pub log_cache: usize,
     /// Bytes of recent entries kept in memory for followers that keep up.
@@ -134,7 +133,7 @@ impl JournalConfig {
             queue_bytes: 16 * MIB,
             in_flight: 1,
             log_batch: 1_024,
-            log_quick_repair: true,
+            quick_repair_from: 64 * MIB as u64,
             log_cache: 4 * MIB,
             recent_bytes: 4 * MIB,
             ledger_cache: 12 * MIB,

@@ -149,7 +149,8 @@ impl LogStore {
         let recent = super::log_writer::read_start(&database, &path)?;
         let database = Mutex::new(Some(Arc::new(database)));
         let shared = Arc::new(Shared { database, recent: Mutex::new(recent), recent_bytes: config.recent_bytes });
-        let writer = Writer::new(Arc::clone(&shared), stopped, config.log_quick_repair);
+        let guard = stopped.clone();
+        let writer = Writer::new(Arc::clone(&shared), stopped, config);
         let submit = match config.executor {
             Executor::Inline => Submit::Inline(Arc::new(Mutex::new(writer))),
             Executor::Threads => {
@@ -157,7 +158,7 @@ impl LogStore {
                 let limit = config.log_batch;
                 std::thread::Builder::new()
                     .name("journal-log".to_owned())
-                    .spawn(move || writer.run(receiver, limit))
+                    .spawn(move || guard.guarded("the log's thread", || writer.run(receiver, limit)))
                     .map_err(|source| JournalError::Unreadable { path, source })?;
                 Submit::Thread(sender)
             }

@@ -4,7 +4,7 @@
 //! operation wrote is on the disk.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use openraft::EntryPayload;
@@ -13,7 +13,7 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinitio
 use tokio::sync::{mpsc, oneshot};
 
 use super::codec;
-use super::config::JournalError;
+use super::config::{JournalConfig, JournalError};
 use super::engine::{Blob, LogId, RaftEntry, Types, Vote, log_id};
 use super::log_store::{Recent, Shared};
 use super::stop::Stop;
@@ -61,14 +61,16 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     stop: Stop,
     scratch: Vec<u8>,
-    quick_repair: bool,
+    path: PathBuf,
+    quick_repair_from: u64,
     /// Why nothing more is written.
     failed: Option<String>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, stop: Stop, quick_repair: bool) -> Self {
-        Writer { shared, stop, scratch: Vec::new(), quick_repair, failed: None }
+    pub(super) fn new(shared: Arc<Shared>, stop: Stop, config: &JournalConfig) -> Self {
+        let (path, quick_repair_from) = (config.log_path(), config.quick_repair_from);
+        Writer { shared, stop, scratch: Vec::new(), path, quick_repair_from, failed: None }
     }
 
     /// Writes until every sender is gone.
@@ -113,6 +115,12 @@ impl Writer {
         }
     }
 
+    /// A large file must reopen in milliseconds after a crash, for which each commit takes a second fsync and writes down
+    /// what is free. A small one is checked whole in that time, so that its commits are spared both.
+    fn is_large(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|file| file.len() >= self.quick_repair_from)
+    }
+
     fn transaction(&mut self, batch: &[Operation]) -> Result<(), io::Error> {
         let committed = self.shared.take_committed();
         if committed.is_none() && batch.iter().all(|operation| matches!(operation, Operation::Close { .. })) {
@@ -121,7 +129,7 @@ impl Writer {
         let database = self.shared.database()?;
         let mut write = database.begin_write().map_err(io::Error::other)?;
         write.set_durability(Durability::Immediate).map_err(io::Error::other)?;
-        write.set_quick_repair(self.quick_repair);
+        write.set_quick_repair(self.is_large());
         {
             let mut log = write.open_table(LOG).map_err(io::Error::other)?;
             let mut meta = write.open_table(META).map_err(io::Error::other)?;

@@ -94,18 +94,16 @@ impl RaftJournal {
         let raft = Raft::new(local.0, engine, network, log.clone(), machine)
             .await
             .map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
-        // The engine reads its vote on a task of its own, and says term 0 until then. Whoever took that for the truth
-        // would think that this node has never voted, and skip the wait after a restart (E1).
-        if raft.metrics().changed().await.is_err() {
-            return Err(JournalError::Engine("it ended while it was starting".to_owned()));
-        }
+        // The engine answers this behind its first report of its own state. Without it the status of a restarted node may
+        // read as if it had never voted, and its election would not wait for the lease that it may have granted.
+        raft.with_raft_state(|_| ()).await.map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
         let server = Arc::new(Server::new(raft.clone(), Arc::clone(&gates), &config));
-        tokio::spawn(Arc::clone(&server).run(raft_inbox, config.serving));
+        stop.guard("answering other nodes", Arc::clone(&server).run(raft_inbox, config.serving));
         let (entrance, batcher) = batch::channel(&config, raft.clone(), stop.clone());
-        tokio::spawn(batcher.run());
+        stop.guard("the batcher", batcher.run());
         let status = watch::Sender::new(RaftStatus::default());
-        tokio::spawn(follow(raft.clone(), log.clone(), status.clone(), stop.clone()));
-        tokio::spawn(make_snapshots(raft.clone(), snapshots, stop.clone()));
+        stop.guard("following the engine", follow(raft.clone(), log.clone(), status.clone(), stop.clone()));
+        stop.guard("making snapshots", make_snapshots(raft.clone(), snapshots, stop.clone()));
         let inner = Inner { local, raft, entrance, ledger, log, server, gates, status, applied, stop, written, config };
         inner.status.send_replace(derive(&inner.raft.metrics().borrow(), inner.log.last()));
         Ok(RaftJournal(Arc::new(inner)))
@@ -312,8 +310,7 @@ impl Inner {
     }
 
     async fn stop(&self) {
-        // First, so that the engine's end is not taken for a failure.
-        self.stop.on_purpose();
+        self.stop.closing();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the replication engine did not end well");
         }
@@ -328,6 +325,7 @@ impl Inner {
             tracing::warn!(%error, "the ledger did not close");
         }
         self.log.close().await;
+        self.stop.now("it was closed".to_owned());
     }
 }
 

@@ -24,6 +24,11 @@ use crate::task::{MemberRole, NodeId, SwarmId, Term};
 /// Between two tries to write the opening entry.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// Gives a node's name for people.
+pub(crate) type Naming = Arc<dyn Fn(NodeId) -> String + Send + Sync>;
+/// Stops the whole node.
+pub(crate) type Failing = Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>;
+
 /// What the driver is given.
 pub(crate) struct Driver {
     pub(crate) node: NodeId,
@@ -36,9 +41,9 @@ pub(crate) struct Driver {
     pub(crate) narrator: Narrator,
     pub(crate) standing: watch::Sender<Standing>,
     /// Names a node for people.
-    pub(crate) names: Arc<dyn Fn(NodeId) -> String + Send + Sync>,
+    pub(crate) names: Naming,
     /// Stops the whole node: a promise could not be kept on disk.
-    pub(crate) fail: Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>,
+    pub(crate) fail: Failing,
 }
 
 /// Where the driver's inputs come from.

@@ -20,6 +20,10 @@ use crate::worker::protocol::{MAX_FRAME, ToLeader, ToMember, pack};
 // A frame about work travels as one message of the mesh.
 const _: () = assert!(MAX_FRAME <= crate::mesh::MAX_MESSAGE);
 
+/// For so long the number of waiting tasks is believed. What comes in meanwhile is a small part of the limit that it is
+/// compared with.
+const COUNTED_FOR: Duration = Duration::from_millis(50);
+
 /// A running node's rooms.
 pub(super) struct Core {
     pub(super) node: NodeId,
@@ -37,6 +41,8 @@ pub(super) struct Core {
     pub(super) desk: DeskState,
     pub(super) desk_inputs: mpsc::Sender<DeskInput>,
     pub(super) names: Names,
+    /// When the waiting tasks were last counted, and how many there were.
+    pub(super) counted: Mutex<Option<(Duration, u64)>>,
     /// Holds the data folder for this process.
     pub(super) _lock: std::fs::File,
     /// Why the node had to stop, once it had to.
@@ -54,10 +60,20 @@ impl Core {
         });
     }
 
-    /// Tasks that have not ended, as this node's ledger counts them.
+    /// Tasks that have not ended, as this node's ledger counted them at most [`COUNTED_FOR`] ago: every submission asks.
     pub(super) fn waiting(&self) -> u64 {
-        let counts = self.ledger.counts().unwrap_or_default();
-        counts.iter().filter(|(_, state, _)| matches!(*state, "queued" | "delayed")).map(|(.., count)| count).sum()
+        let now = self.clock.now();
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        match *counted {
+            Some((at, waiting)) if now.saturating_sub(at) < COUNTED_FOR => waiting,
+            _ => {
+                let counts = self.ledger.counts().unwrap_or_default();
+                let waits = |state: &str| matches!(state, "queued" | "delayed");
+                let waiting = counts.iter().filter(|(_, state, _)| waits(state)).map(|(.., count)| count).sum();
+                *counted = Some((now, waiting));
+                waiting
+            }
+        }
     }
 
     pub(super) fn known_leader(&self) -> Option<NodeId> {

@@ -14,7 +14,7 @@ use super::{leader_requests, views};
 use crate::admission;
 use crate::api::{ApiError, Request, Response, StatusView};
 use crate::mesh::{self, RequestError, Service};
-use crate::task::{IdempotencyKey, NodeId};
+use crate::task::{IdempotencyKey, NodeId, TaskSpec};
 
 /// How long a request waits for a leader before it gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,6 +26,9 @@ const FORWARD_SLACK: Duration = Duration::from_secs(6);
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// A task that is being submitted.
+type Submission = (TaskSpec, Option<IdempotencyKey>);
 
 /// A request between nodes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,6 +84,7 @@ async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
     {
         own.leader = theirs.leader;
         own.tasks = theirs.tasks;
+        own.voters = theirs.voters;
         // What both see is said once.
         let news = theirs.warnings.into_iter().filter(|warning| !own.warnings.contains(warning)).collect::<Vec<_>>();
         own.warnings.extend(news);
@@ -178,8 +182,7 @@ fn prepare(core: &Core, request: Request) -> Result<Request, ApiError> {
     Ok(match request {
         Request::Submit { tasks } => {
             admission::check_submission(tasks.iter().map(|(spec, _)| spec), core.waiting(), &core.admission)?;
-            let keyed = tasks.into_iter().map(|(spec, key)| Ok((spec, Some(key.map_or_else(fresh_key, Ok)?))));
-            Request::Submit { tasks: keyed.collect::<Result<_, ApiError>>()? }
+            Request::Submit { tasks: keyed(core, tasks)? }
         }
         Request::Wait { task, patience } => Request::Wait { task, patience: patience.min(LONGEST_POLL) },
         Request::Output { task, stream, from, patience } => {
@@ -199,9 +202,20 @@ fn own_patience(request: &Request) -> Duration {
     }
 }
 
-fn fresh_key() -> Result<IdempotencyKey, ApiError> {
-    let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.parse().map_err(|error| ApiError::Internal(format!("a key of our own was refused: {error}")))
+/// Gives every task without a key a fresh one: the time, then random bits of this request, then the task's place in it.
+/// Keys that grow with time lie together in the ledger, so that an entry touches few pages.
+fn keyed(core: &Core, tasks: Vec<Submission>) -> Result<Vec<Submission>, ApiError> {
+    if tasks.iter().all(|(_, key)| key.is_some()) {
+        return Ok(tasks);
+    }
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random).map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
+    let (millis, random) = (core.clock.wall().0 & 0xffff_ffff_ffff, u64::from_be_bytes(random));
+    let fresh = |place: usize| {
+        // A request has far fewer tasks than two bytes count.
+        let text = format!("{millis:012x}{random:016x}{:04x}", place & 0xffff);
+        text.parse().map_err(|error| ApiError::Internal(format!("a key of our own was refused: {error}")))
+    };
+    let with_key = |(place, (spec, key)): (usize, Submission)| Ok((spec, Some(key.map_or_else(|| fresh(place), Ok)?)));
+    tasks.into_iter().enumerate().map(with_key).collect()
 }

@@ -148,7 +148,7 @@ fn nothing_of_the_node_is_inherited() {
 fn large_inputs_arrive_whole() {
     let house = House::new();
     let input: Bytes = (0..1u32 << 18).flat_map(u32::to_le_bytes).collect();
-    let report = house.run_with(&["cat"], input.clone(), |_| {});
+    let report = house.run_with(&["cat"], input.clone(), |launch| launch.limits.stdout = 2 << 20);
     assert_eq!(report.outcome, Outcome::Exited(0));
     assert!(report.stdout.tail == input, "{} bytes came back", report.stdout.total);
     assert_eq!(out(&house.run_with(&["wc", "-c"], input, |_| {})).trim(), "1048576");

@@ -1,6 +1,7 @@
 //! The command line as a person uses it: words enter, an exit code and two texts leave, within a time.
 
 use std::fs::{self, File};
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -90,6 +91,14 @@ impl Drop for Run {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A file that holds these bytes and is nowhere to be found: a command's standard input.
+pub(crate) fn file_with(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
 }
 
 fn read(path: &Path) -> String {

@@ -9,7 +9,7 @@ mod process;
 pub(crate) mod questions;
 mod swarm;
 
-pub(crate) use command::{Run, bare};
+pub(crate) use command::{Ended, Run, bare, file_with};
 pub(crate) use network::Network;
 pub(crate) use process::{Process, Settings};
 pub(crate) use swarm::{Swarm, write_secret};

@@ -41,11 +41,11 @@ impl Settings {
             Some(place) => place.enter(&up),
             None => up,
         };
-        command.args(["up", "-o", "json", "--no-mdns", "--until-stdin-ends", "--name", &self.name, "--listen", &self.listen]);
+        command.args(["up", "-o", "json", "--no-mdns", "--name", &self.name, "--listen", &self.listen]);
         command.args(["--rank", &self.rank.to_string(), "--expect", &self.expect.to_string(), "--log", &self.log]);
         command.arg("--data").arg(&self.data).arg("--secret-file").arg(&self.secret_file);
-        self.pods.iter().for_each(|pod| drop(command.args(["--pod", pod])));
-        self.peers.iter().for_each(|peer| drop(command.args(["--peer", peer])));
+        command.args(self.pods.iter().flat_map(|pod| ["--pod", pod]));
+        command.args(self.peers.iter().flat_map(|peer| ["--peer", peer]));
         command
     }
 }
@@ -68,7 +68,7 @@ impl Process {
         let before = lines(&beside(&settings.data, "story")).len();
         let mut command = settings.command();
         // A pipe that closes with this process, so that no node outlives it.
-        command.stdin(Stdio::piped()).stdout(log("story")).stderr(log("log"));
+        command.arg("--until-stdin-ends").stdin(Stdio::piped()).stdout(log("story")).stderr(log("log"));
         let child = command.spawn().unwrap();
         let mut process = Process { settings, node: NodeId::default(), address: String::new(), child, paused: false };
         process.wait_until_ready(before);
@@ -157,6 +157,13 @@ impl Process {
     pub(crate) async fn ended(&mut self, limit: Duration) -> ExitStatus {
         let name = self.settings.name.clone();
         super::eventually(&format!("{name} ends"), limit, async || self.child.try_wait().unwrap().ok_or("it runs")).await
+    }
+
+    /// The most memory that the process has had resident, in bytes.
+    pub(crate) fn memory_peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// What it has printed: one object a line, all its lives.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use dunlin_node::api::StatusView;
 use dunlin_node::client::Client;
@@ -32,7 +31,7 @@ impl Swarm {
     /// The same with changed settings.
     pub(crate) async fn found_with(count: usize, change: impl Fn(usize, &mut Settings)) -> Self {
         let mut swarm = Self::planned(count);
-        (0..count).for_each(|_| drop(swarm.add_with(&change)));
+        (0..count).for_each(|_| _ = swarm.add_with(&change));
         swarm.settled().await;
         swarm
     }
@@ -101,20 +100,14 @@ impl Swarm {
             for number in numbers {
                 seen.push(status(&self.nodes[*number].impatient()).await?);
             }
-            // A node that follows passes the question on, so that the leader answers for itself.
-            let told = |view: &StatusView| {
-                view.leader.as_ref().filter(|leader| leader.node == view.node).map(|_| (view.node, view.term))
-            };
-            match told(&seen[0]) {
-                Some((leader, term))
-                    if seen.iter().all(|view| told(view) == Some((leader, term)) && view.age == Duration::ZERO) =>
-                {
-                    let number = numbers.iter().copied().find(|number| self.nodes[*number].node == leader);
-                    number.map(|number| (number, term)).ok_or_else(|| "the leader is another one".to_owned())
-                }
+            let told = |view: &StatusView| (view.leader.as_ref().map(|leader| leader.node), view.term);
+            let first = told(&seen[0]);
+            let acts = |view: &StatusView| view.role == "leader" && view.age.is_zero() && first.0 == Some(view.node);
+            match numbers.iter().zip(&seen).find(|(_, view)| acts(view)) {
+                Some((number, view)) if seen.iter().all(|view| told(view) == first) => Ok((*number, view.term)),
                 _ => Err(seen
                     .iter()
-                    .map(|view| format!("{} {:?} {:?}", view.name, view.role, view.leader))
+                    .map(|view| format!("{} {} {:?}", view.name, view.role, told(view)))
                     .collect::<Vec<_>>()
                     .join("; ")),
             }

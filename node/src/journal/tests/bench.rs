@@ -69,9 +69,9 @@ async fn measure(what: &str, nodes: &[Node], term: Term, callers: usize, rounds:
 async fn figures() {
     let variants: [(&str, Tune); 3] = [
         ("as configured", plain),
-        ("quick repair off", |config| config.log_quick_repair = false),
+        ("quick repair off", |config| config.quick_repair_from = u64::MAX),
         ("two in flight", |config| {
-            config.log_quick_repair = false;
+            config.quick_repair_from = u64::MAX;
             config.in_flight = 2;
         }),
     ];

@@ -217,7 +217,7 @@ impl Hub {
 
     /// This node can be reached there.
     pub(super) fn listening(&self, address: SocketAddr) {
-        tracing::info!(%address, "listening");
+        tracing::debug!(%address, "listening");
         let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
         if !self.announced && !addresses.contains(&address) {
             addresses.push(address);

@@ -160,7 +160,7 @@ impl Hub {
             return;
         }
         let (node, now) = (link.node(), Instant::now());
-        tracing::info!(%node, %end, "lost a peer");
+        tracing::debug!(%node, %end, "lost a peer");
         if end.is_misbehaviour() {
             let peer = link.peer();
             let ip = peer.address.parse::<SocketAddr>().ok().map(|address| address.ip());
