@@ -134,7 +134,9 @@ fn owner_breaches(file: &str, code: &str) -> Vec<String> {
     for (at, word) in words(code) {
         let word = if word == "unsafe_code" { "unsafe" } else { word };
         for (owned, folder, rule) in OWNERS {
-            if word == owned && !file.starts_with(&format!("{folder}/")) {
+            // What redb alone can do is a limit that the benchmark measures beside the swarm.
+            let limit = owned == "redb" && file == "node/examples/bench/limits.rs";
+            if word == owned && !limit && !file.starts_with(&format!("{folder}/")) {
                 found.push(breach(file, line_of(code, at), rule));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_node::api::{AttemptView, TaskSummary, TaskView};
+use dunlin_node::api::{AttemptView, EventKind, EventView, TaskSummary, TaskView};
 use dunlin_node::client::Submitted;
 use dunlin_node::task::{
     AttemptNumber, DeadWhy, Fence, GroupName, LostWhy, Outcome, TaskId, TaskSpec, TaskState, Term, UnixMillis, Usage,
@@ -132,9 +132,15 @@ TASK  STATE  GROUP    ATTEMPTS  NODE  SUBMITTED            COMMAND      OUTCOME
 
 #[test]
 fn events_print_one_a_line() {
-    let event = fake::event(42, "task 42 was submitted");
-    assert_eq!(Format::Text.renderer().event(&event), "    42  09:05:07.042  term 3   task 42 submitted\n");
+    let event = fake::event(42, "");
+    assert_eq!(Format::Text.renderer().event(&event), "    42  09:05:07.042  term 3   task 42 was submitted\n");
     assert_eq!(Format::Quiet.renderer().event(&event), "42\n");
+    let dead =
+        EventView { kind: EventKind::TaskDead, ..fake::event(43, "no attempt is left; the last one: failed: exit code 3") };
+    let told = "    43  09:05:07.042  term 3   task 43 is dead: no attempt is left; the last one: failed: exit code 3\n";
+    assert_eq!(Format::Text.renderer().event(&dead), told);
+    let led = EventView { kind: EventKind::LeaderElected, task: None, ..fake::event(44, "leads term 3") };
+    assert!(Format::Text.renderer().event(&led).contains(" leads term 3\n"), "{}", Format::Text.renderer().event(&led));
     let json: serde_json::Value = serde_json::from_str(&Format::Json.renderer().event(&event)).unwrap();
     assert_eq!((&json["seq"], &json["kind"]), (&serde_json::json!(42), &serde_json::json!("task_submitted")));
 }

@@ -189,7 +189,7 @@ impl Render for Text {
 
     fn applied(&self, done: &str, tasks: &[TaskId]) -> String {
         match tasks.len() {
-            0 => format!("no task was {done}: none of them was in a state for it\n"),
+            0 => format!("no task was {done}: none is in a state in which it could be (`dunlin task ID` shows it)\n"),
             1 => format!("task {} {done}\n", compact(tasks)),
             count => format!("{count} tasks {done}: {}\n", compact(tasks)),
         }
@@ -198,28 +198,32 @@ impl Render for Text {
     fn event(&self, view: &EventView) -> String {
         let time = show_time(view.at.0);
         let clock: String = time.chars().skip(11).take(12).collect();
-        format!("{:>6}  {clock}  term {:<3} {}\n", view.seq, view.term.to_string(), told(view))
+        format!("{:>6}  {clock}  term {:<3} {}\n", view.seq, view.term.to_string(), happened(view))
     }
 }
 
-/// An event as a sentence.
-fn told(view: &EventView) -> String {
-    let task = view.task.map_or_else(String::new, |task| format!("task {task}"));
-    let node = view.node.map_or_else(String::new, short);
-    let attempt = view.attempt.map_or_else(String::new, |attempt| format!("attempt {attempt} on {node}"));
-    let text = plain(&view.text);
-    match view.kind {
-        EventKind::Founded => text,
-        EventKind::LeaderElected => format!("node {node} leads"),
-        EventKind::Challenged => format!("node {node} challenged the leader"),
-        EventKind::NodeJoined => format!("node {node} is a member: {text}"),
-        EventKind::NodeLeft => format!("node {node} left"),
-        EventKind::TaskSubmitted => format!("{task} submitted"),
-        EventKind::AttemptEnded => format!("{task}: {attempt} {text}"),
-        EventKind::TaskSucceeded => format!("{task} succeeded: {attempt}"),
-        EventKind::TaskDead => format!("{task} is dead after {attempt}: {text}"),
-        EventKind::ReportRefused => format!("{task}: the report of {attempt} was refused: {text}"),
-        EventKind::TaskCancelled => format!("{task} cancelled"),
-        EventKind::TaskRetried => format!("{task} queued again"),
+/// An event as a sentence: its kind says what, its text only what the kind can't.
+fn happened(view: &EventView) -> String {
+    let task = view.task.map_or_else(|| "a task".to_owned(), |task| format!("task {task}"));
+    let attempt = view.attempt.map_or_else(|| "an attempt".to_owned(), |attempt| format!("attempt {attempt}"));
+    let node = view.node.map_or_else(|| "a node".to_owned(), |node| format!("node {}", short(node)));
+    let what = match view.kind {
+        EventKind::Founded => "founded".to_owned(),
+        EventKind::LeaderElected => node,
+        EventKind::Challenged => format!("{node} challenged the leader"),
+        EventKind::NodeJoined => format!("{node} joined"),
+        EventKind::NodeLeft => format!("{node} left"),
+        EventKind::TaskSubmitted => format!("{task} was submitted"),
+        EventKind::AttemptEnded => format!("{task}: {attempt} on {node} ended"),
+        EventKind::ReportRefused => format!("{task}: the report of {attempt} from {node} was refused"),
+        EventKind::TaskSucceeded => format!("{task} succeeded: {attempt} on {node}"),
+        EventKind::TaskDead => format!("{task} is dead"),
+        EventKind::TaskCancelled => format!("{task} was cancelled"),
+        EventKind::TaskRetried => format!("{task} was queued again"),
+    };
+    if view.text.is_empty() {
+        return what;
     }
+    let joint = if matches!(view.kind, EventKind::LeaderElected) { " " } else { ": " };
+    format!("{what}{joint}{}", plain(&view.text))
 }

@@ -49,7 +49,8 @@ impl Teller {
             (None, 1) => "being founded or joined".to_owned(),
             (None, expect) => format!("being founded: waiting until {expect} nodes see each other"),
         };
-        let reachable = self.listen.iter().find(|address| !address.ip().is_unspecified() && !address.ip().is_loopback());
+        let known = || self.listen.iter().filter(|address| !address.ip().is_unspecified());
+        let reachable = known().find(|address| !address.ip().is_loopback()).or_else(|| known().next());
         let port = self.listen.first().map_or(0, SocketAddr::port);
         let peer = reachable.map_or_else(|| format!("{}:{port}", config.name), ToString::to_string);
         let secret = match secret {
@@ -80,7 +81,12 @@ impl Teller {
                 "text": narration.text,
             })));
         }
-        tracing::info!(kind = narration.kind, "{}", narration.text);
+        // The words say it all; the kind is for programs (`-o json`).
+        if narration.kind == "warning" {
+            tracing::warn!("{}", narration.text);
+        } else {
+            tracing::info!("{}", narration.text);
+        }
         Ok(())
     }
 

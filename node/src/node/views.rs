@@ -96,7 +96,10 @@ fn unserved(core: &Core, counts: &[(GroupName, &'static str, u64)]) -> Vec<Strin
         *waiting.entry(group).or_default() += count;
     }
     waiting.retain(|group, count| *count > 0 && !served.contains(*group));
-    let line = |(group, count)| format!("{count} tasks wait for group {group}, which no live node serves");
+    let line = |(group, count)| match count {
+        1 => format!("1 task waits for group {group}, which no live node serves"),
+        _ => format!("{count} tasks wait for group {group}, which no live node serves"),
+    };
     waiting.into_iter().map(line).collect()
 }
 
