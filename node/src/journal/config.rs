@@ -123,7 +123,7 @@ impl JournalConfig {
             vote_try: Duration::from_millis(130),
             heartbeat_interval: Duration::from_millis(300),
             vote_patience: Duration::from_millis(400),
-            raft_lease: Duration::from_millis(900),
+            raft_lease: Duration::from_millis(500),
             raft_heartbeats: true,
             entry_facts: 1_000,
             entry_bytes: MIB,

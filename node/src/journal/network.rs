@@ -143,6 +143,12 @@ fn wrong_answer() -> Failure {
     Failure::Unreachable(AnyError::error("the answer is not to what was asked"))
 }
 
+/// Whether a vote was refused only because the voter still counts on its last leader: it has neither promised itself to
+/// anybody newer, nor does its log go further.
+fn is_lease(asked: &VoteRequest<u64>, answer: &VoteResponse<u64>) -> bool {
+    !answer.vote_granted && answer.vote < asked.vote && answer.last_log_id <= asked.last_log_id
+}
+
 type Failed<E> = RPCError<u64, EmptyNode, RaftError<u64, E>>;
 
 impl RaftNetwork<Types> for Link {
@@ -174,7 +180,8 @@ impl RaftNetwork<Types> for Link {
         }
     }
 
-    /// Asks again inside the window: one lost reply must not cost an election.
+    /// Asks again inside the window: one lost reply must not cost an election, nor must the rest of the lease that the
+    /// last leader's last words gave it. That it is dead has been decided by the election before a vote is asked for.
     async fn vote(
         &mut self,
         rpc: VoteRequest<u64>,
@@ -183,7 +190,11 @@ impl RaftNetwork<Types> for Link {
         let end = Instant::now() + self.network.vote_window;
         loop {
             let failure = match self.ask(&AskRef::Vote(&rpc), self.network.vote_try).await {
-                Ok(Answer::Vote(answer)) => return Ok(answer),
+                Ok(Answer::Vote(answer)) if Instant::now() + VOTE_PAUSE >= end || !is_lease(&rpc, &answer) => return Ok(answer),
+                Ok(Answer::Vote(_)) => {
+                    tokio::time::sleep(VOTE_PAUSE).await;
+                    continue;
+                }
                 Ok(_) => wrong_answer(),
                 Err(failure) => failure,
             };
