@@ -29,5 +29,6 @@ pub(crate) fn resident(pid: u32) -> Result<u64, Failure> {
 
 /// The machine's load averages.
 pub(crate) fn load() -> String {
-    fs::read_to_string("/proc/loadavg").map_or_else(|_| "unknown".to_owned(), |load| load.split(' ').take(3).collect::<Vec<_>>().join(" "))
+    fs::read_to_string("/proc/loadavg")
+        .map_or_else(|_| "unknown".to_owned(), |load| load.split(' ').take(3).collect::<Vec<_>>().join(" "))
 }

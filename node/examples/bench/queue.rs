@@ -58,10 +58,12 @@ fn round(swarm: &mut Swarm, leader: usize, tasks: usize, coming: Coming) -> Resu
     let submitted = began.elapsed();
     swarm.members[leader].ask(&format!("ended {}", before.ended + tasks))?;
     let took = began.elapsed();
-    let per_task = |spent: Duration| rate(1, Duration::from_secs(1)) * spent.as_secs_f64() * 1e6 / rate(tasks, Duration::from_secs(1));
+    let per_task =
+        |spent: Duration| rate(1, Duration::from_secs(1)) * spent.as_secs_f64() * 1e6 / rate(tasks, Duration::from_secs(1));
     let after = swarm.state(leader)?;
     // Two facts a task: submitted, ended.
-    let facts = rate(2 * tasks, Duration::from_secs(1)) / rate(after.entries.saturating_sub(before.entries).max(1), Duration::from_secs(1));
+    let facts = rate(2 * tasks, Duration::from_secs(1))
+        / rate(after.entries.saturating_sub(before.entries).max(1), Duration::from_secs(1));
     let bytes = after.journal_bytes.saturating_sub(before.journal_bytes) / tasks as u64;
     let round = Round {
         rate: rate(tasks, took),

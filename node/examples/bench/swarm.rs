@@ -28,8 +28,12 @@ pub(crate) struct Member {
 
 impl Member {
     fn start(name: String, arguments: Vec<String>) -> Result<Self, Failure> {
-        let mut child =
-            Command::new(std::env::current_exe()?).arg("node").args(&arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("node")
+            .args(&arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let input = child.stdin.take().ok_or("no input")?;
         let output = child.stdout.take().ok_or("no output")?;
         let (sender, answers) = sync_channel(ANSWERS);
@@ -58,10 +62,11 @@ impl Member {
     pub(crate) fn answer(&mut self, id: u64) -> Result<String, Failure> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let line = self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())).map_err(|error| match error {
-                RecvTimeoutError::Timeout => format!("{} gave no answer in {PATIENCE:?}", self.name),
-                RecvTimeoutError::Disconnected => format!("the process of {} has ended", self.name),
-            })?;
+            let line =
+                self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => format!("{} gave no answer in {PATIENCE:?}", self.name),
+                    RecvTimeoutError::Disconnected => format!("the process of {} has ended", self.name),
+                })?;
             let mut words = line.splitn(3, ' ');
             if words.next() != Some(id.to_string().as_str()) {
                 continue;
@@ -125,7 +130,8 @@ impl Swarm {
         let secret = Secret::generate()?;
         // Held until all are known, so that no two nodes get the same.
         let held: Vec<TcpListener> = (0..nodes).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
-        let ports: Vec<u16> = held.iter().map(|port| port.local_addr().map(|address| address.port())).collect::<Result<_, _>>()?;
+        let ports: Vec<u16> =
+            held.iter().map(|port| port.local_addr().map(|address| address.port())).collect::<Result<_, _>>()?;
         drop(held);
         let mut members = Vec::new();
         for (index, port) in ports.iter().enumerate() {
@@ -167,7 +173,9 @@ impl Swarm {
     pub(crate) fn state(&mut self, index: usize) -> Result<State, Failure> {
         let answer = self.members[index].ask("status")?;
         let words: Vec<&str> = answer.split(' ').collect();
-        let [leader, ended, entries, journal_bytes, live] = words[..] else { return Err(format!("not a status: {answer}").into()) };
+        let [leader, ended, entries, journal_bytes, live] = words[..] else {
+            return Err(format!("not a status: {answer}").into());
+        };
         Ok(State {
             leader: (leader != "-").then(|| leader.to_owned()),
             ended: ended.parse()?,
