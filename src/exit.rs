@@ -98,11 +98,19 @@ fn no_node(path: &std::path::Path, source: &io::Error) -> Failure {
         io::ErrorKind::NotFound => Failure::new(code::UNAVAILABLE, what)
             .why("there is no such socket: no node runs with this data folder")
             .next("start one with `dunlin up`, or name its socket with --socket PATH or its folder with --data DIR"),
+        io::ErrorKind::ConnectionRefused if !is_socket(path) => {
+            Failure::usage(what).why("it is not a socket").next("name the node's socket, or its folder with --data DIR")
+        }
         io::ErrorKind::ConnectionRefused => Failure::new(code::UNAVAILABLE, what)
             .why("the node that made this socket has ended")
             .next("start it again with `dunlin up`"),
         _ => Failure::new(code::UNAVAILABLE, what).why(source.to_string()),
     }
+}
+
+fn is_socket(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 impl From<ApiError> for Failure {

@@ -73,7 +73,7 @@ impl Fake {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap()
+        self.inner.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -165,7 +165,7 @@ impl State {
             }
             self.tasks.push(execute(spec));
             let id = TaskId(self.tasks.len() as u64);
-            key.iter().for_each(|key| drop(self.keys.insert(key.clone(), id)));
+            self.keys.extend(key.clone().map(|key| (key, id)));
             ids.push((id, false));
         }
         Ok(Response::Submitted(ids))
@@ -248,7 +248,7 @@ impl State {
         match which {
             TaskSelector::Ids(ids) => ids.clone(),
             TaskSelector::Range(first, last) => all.filter(|id| first <= id && id <= last).collect(),
-            TaskSelector::Last => all.last().into_iter().collect(),
+            TaskSelector::Last => all.rev().take(1).collect(),
             TaskSelector::All => all.collect(),
         }
     }

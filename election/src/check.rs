@@ -7,7 +7,6 @@ use core::fmt;
 use crate::bid::{NodeId, Term};
 use crate::machine::Machine;
 use crate::role::Role;
-use crate::role::founding::Initialize;
 
 /// An invariant that does not hold: a defect of this crate, never of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,9 +93,7 @@ impl Machine {
             Role::Candidate(candidate) => candidate.ratifying.is_some(),
             _ => false,
         };
-        // Until the journal it created has its first leader, nobody else's lease can be prolonged.
-        let initializing = self.initialize == Initialize::Ordered;
-        if speaks && self.silent || !speaks && !self.silent && !initializing {
+        if speaks == self.silent {
             return Err(Violation::WrongSilence(self.me));
         }
         Ok(())

@@ -57,7 +57,7 @@ pub struct Settings {
     pub expect: u8,
     /// The time between two greetings while founding; a node not heard for five of them is not counted.
     pub hello: Duration,
-    /// How long the next in order waits for the first one to initialize the journal.
+    /// How long a founding voter waits for its journal's first term before it orders its creation again.
     pub initialize: Duration,
 }
 

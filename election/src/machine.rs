@@ -3,6 +3,8 @@
 //! Enters: facts ([`Input`]) with the time at which they happened. Leaves: an ordered list of [`Outputs`]. It reads no clock,
 //! draws no randomness but from the seed it was given, and keeps nothing on disk: all of it may be lost at any moment.
 
+mod mail;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::bid::{Bid, Draw, NodeId, Position, Rank, Term};
@@ -12,13 +14,10 @@ use crate::message::{Charter, Envelope, Message, Packet, SwarmId};
 use crate::output::{Ignored, Note, Output, Outputs, StepDown};
 use crate::random::Random;
 use crate::role::Role;
-use crate::role::founding::{Founding, Initialize};
-use crate::role::member::{Heard, Member};
+use crate::role::founding::Founding;
+use crate::role::member::Member;
 use crate::rules::Rules;
 use crate::time::Instant;
-
-/// The most senders whose last packet is remembered; voters come first.
-const MAX_SENDERS: usize = 256;
 
 /// A leader that was heard within the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,10 +47,13 @@ pub struct Machine {
     /// The term this node led, or might have, and gave up: only a countdown brings it back (E10).
     pub(crate) renounced: Option<Term>,
     pub(crate) boot_until: Option<Instant>,
-    pub(crate) initialize: Initialize,
+    /// When the journal is to be created (again).
+    pub(crate) initialize_at: Option<Instant>,
     pub(crate) senders: BTreeMap<NodeId, (u64, u64)>,
     pub(crate) votes_heard: BTreeMap<NodeId, NodeId>,
     pub(crate) leader: Option<Living>,
+    /// A process that is gone, and until when beats that it sent before are taken as such.
+    pub(crate) gone: Option<(NodeId, Instant)>,
     pub(crate) retries: u32,
     pub(crate) silent: bool,
     pub(crate) role: Role,
@@ -84,10 +86,11 @@ impl Machine {
             raft_leads: None,
             renounced: None,
             boot_until: None,
-            initialize: Initialize::No,
+            initialize_at: None,
             senders: BTreeMap::new(),
             votes_heard: BTreeMap::new(),
             leader: None,
+            gone: None,
             retries: 0,
             silent: true,
             role: Role::Observer,
@@ -95,6 +98,7 @@ impl Machine {
             out: Outputs::default(),
         };
         machine.push(Output::Silence(true));
+        machine.push(Output::HoldVotes(true));
         machine.begin(start.history);
         let out = core::mem::take(&mut machine.out);
         (machine, out)
@@ -103,12 +107,10 @@ impl Machine {
     fn begin(&mut self, history: History) {
         match history {
             History::Joining => {
-                self.push(Output::HoldVotes(false));
                 self.role = Role::Founding(Founding { join_only: true, ..Founding::default() });
                 self.start_founding();
             }
             History::Unfounded { pledge } => {
-                self.push(Output::HoldVotes(false));
                 let stored = pledge.is_some();
                 self.role = Role::Founding(Founding { pledge, stored, ..Founding::default() });
                 self.start_founding();
@@ -123,7 +125,7 @@ impl Machine {
                 self.renounced = raft_leads;
                 let wait = has_voted && !self.is_sole_voter() && self.rules.boot_wait;
                 self.boot_until = wait.then(|| self.now + self.config.lease);
-                self.push(Output::HoldVotes(wait));
+                self.release_votes();
                 if self.voters.contains(&self.me) {
                     self.role = Role::Member(Member::default());
                     self.stand_after_jitter();
@@ -175,12 +177,8 @@ impl Machine {
             },
             Role::Leader(leader) => Some(leader.beat_at),
         };
-        let initialize = match self.initialize {
-            Initialize::At(at) => Some(at),
-            Initialize::No | Initialize::Ordered => None,
-        };
         let leader = self.leader.map(|living| living.until);
-        [role, self.boot_until, initialize, leader].into_iter().flatten().min()
+        [role, self.boot_until, self.initialize_at, leader].into_iter().flatten().min()
     }
 
     /// E8, the acting gate: the term in which this node may act at `now`, if it may. Asked before every dispatch, accepted
@@ -212,11 +210,18 @@ impl Machine {
     fn expire(&mut self) {
         if self.boot_until.is_some_and(|until| until <= self.now) {
             self.boot_until = None;
-            self.push(Output::HoldVotes(false));
+            self.release_votes();
             self.push(Output::Note(Note::BootWaitOver));
         }
         if self.leader.is_some_and(|living| living.until <= self.now) {
             self.lose_leader();
+        }
+    }
+
+    /// Raft may answer Vote requests once the boot wait is over and its journal has begun.
+    fn release_votes(&mut self) {
+        if self.has_terms() && self.boot_until.is_none() {
+            self.push(Output::HoldVotes(false));
         }
     }
 
@@ -232,163 +237,6 @@ impl Machine {
         }
     }
 
-    /// The envelope is checked here, and only here: sender, swarm, voter, order.
-    fn on_packet(&mut self, from: NodeId, packet: Packet) {
-        let Packet { envelope, message } = packet;
-        if envelope.from != from || from == self.me {
-            self.ignore(Some(from), Ignored::ForgedSender);
-            return;
-        }
-        if let Message::Hello(hello) = message {
-            if self.is_news(&envelope) {
-                self.on_hello(from, hello);
-            }
-            return;
-        }
-        let any_voter = self.voters.is_empty() && matches!(message, Message::Beat { .. });
-        let refused = if self.swarm != Some(envelope.swarm) {
-            Some(Ignored::OtherSwarm)
-        } else if !self.voters.contains(&from) && !any_voter {
-            Some(Ignored::NotAVoter)
-        } else if matches!(self.role, Role::Observer) && !matches!(message, Message::Beat { .. }) {
-            Some(Ignored::NotTakingPart)
-        } else {
-            None
-        };
-        match refused {
-            Some(why) => self.ignore(Some(from), why),
-            None if self.is_news(&envelope) => self.on_message(from, message),
-            None => {}
-        }
-    }
-
-    /// Whether this packet is newer than all heard from its sender; remembers it.
-    fn is_news(&mut self, envelope: &Envelope) -> bool {
-        let order = (envelope.boot, envelope.seq);
-        if self.senders.get(&envelope.from).is_some_and(|newest| *newest >= order) {
-            self.ignore(Some(envelope.from), Ignored::OldPacket);
-            return false;
-        }
-        if !self.senders.contains_key(&envelope.from) && self.senders.len() >= MAX_SENDERS {
-            let voters = &self.voters;
-            self.senders.retain(|node, _| voters.contains(node));
-            if self.senders.len() >= MAX_SENDERS {
-                self.ignore(Some(envelope.from), Ignored::TooManyPeers);
-                return false;
-            }
-        }
-        self.senders.insert(envelope.from, order);
-        true
-    }
-
-    fn on_message(&mut self, from: NodeId, message: Message) {
-        let newest = self.candidacy_seq;
-        if let Role::Candidate(candidate) = &mut self.role {
-            candidate.heard.insert(from, newest);
-        }
-        match message {
-            Message::Beat { term, sent_at } => self.on_beat(from, term, sent_at),
-            Message::Ack { term, sent_at } => self.leader_on_ack(from, term, sent_at),
-            Message::Candidacy { target_term, bid, seq, .. } => {
-                self.on_candidacy(from, Heard { target_term, bid, seq });
-            }
-            Message::Vote { target_term, to, seq } => self.on_vote(from, target_term, to, seq),
-            Message::Refuse { term, leader } => {
-                self.learn_term(term);
-                self.candidate_on_refuse(from, leader);
-            }
-            Message::Stale { term } => self.learn_term(term),
-            Message::Withdraw => {
-                self.votes_heard.remove(&from);
-                self.voter_on_withdraw(from);
-            }
-            // Greetings were taken before: they need no swarm.
-            Message::Hello(_) => {}
-        }
-    }
-
-    fn on_beat(&mut self, from: NodeId, term: Term, sent_at: Instant) {
-        let observer = matches!(self.role, Role::Observer);
-        if term < self.raft_term {
-            if !observer {
-                self.send(from, Message::Stale { term: self.raft_term });
-            }
-            self.ignore(Some(from), Ignored::StaleTerm);
-            return;
-        }
-        let taken = match &self.role {
-            Role::Leader(leader) => leader.term >= term,
-            _ => self.live_leader().is_some_and(|living| living.term == term && living.node != from),
-        };
-        if taken {
-            self.ignore(Some(from), Ignored::TermTaken);
-            return;
-        }
-        self.step_down(StepDown::NewerTerm(term));
-        self.raft_term = term;
-        self.retries = 0;
-        self.end_initialize();
-        self.votes_heard.clear();
-        self.set_silence(true);
-        if !observer {
-            self.role = Role::Member(Member::default());
-        }
-        let known = self.leader.is_some_and(|living| (living.node, living.term) == (from, term));
-        self.leader = Some(Living { node: from, term, until: self.now + self.config.lease });
-        if !known {
-            self.push(Output::Following { leader: from, term });
-        }
-        if !observer {
-            self.send(from, Message::Ack { term, sent_at });
-        }
-    }
-
-    /// E3. The order of the questions is the rule: a living leader, then the term, then the bid.
-    fn on_candidacy(&mut self, from: NodeId, heard: Heard) {
-        if heard.bid.node != from {
-            self.ignore(Some(from), Ignored::ForgedSender);
-            return;
-        }
-        // The candidate knows this term; a leader of an older one is none any more.
-        self.learn_term(Term(heard.target_term.0.saturating_sub(1)));
-        if let Role::Leader(leader) = &self.role {
-            let (term, sent_at) = (leader.term, leader.beaten_at);
-            self.push(Output::Challenge { candidate: from, target_term: heard.target_term, bid: heard.bid });
-            self.send(from, Message::Beat { term, sent_at });
-            return;
-        }
-        if let Some(living) = self.live_leader().copied()
-            && self.rules.refuse
-        {
-            self.send(from, Message::Refuse { term: living.term, leader: living.node });
-            return;
-        }
-        if heard.target_term <= self.raft_term {
-            self.send(from, Message::Stale { term: self.raft_term });
-            self.ignore(Some(from), Ignored::StaleTerm);
-            return;
-        }
-        if self.is_booting() {
-            self.ignore(Some(from), Ignored::NotTakingPart);
-            return;
-        }
-        match &self.role {
-            Role::Member(_) => self.member_on_candidacy(from, heard),
-            Role::Voter(_) => self.voter_on_candidacy(from, heard),
-            Role::Candidate(_) => self.candidate_on_candidacy(from, heard),
-            Role::Founding(_) | Role::Observer | Role::Leader(_) => {}
-        }
-    }
-
-    fn on_vote(&mut self, from: NodeId, target_term: Term, to: NodeId, seq: u64) {
-        self.votes_heard.insert(from, to);
-        match &self.role {
-            Role::Candidate(_) => self.candidate_on_vote(from, target_term, to, seq),
-            Role::Voter(_) => self.voter_on_vote(from, to),
-            _ => {}
-        }
-    }
-
     /// A newer Raft term is known. Whoever leads or believes in an older one stops doing so; a candidacy starts again for the next.
     pub(crate) fn learn_term(&mut self, term: Term) {
         if term <= self.raft_term {
@@ -396,6 +244,9 @@ impl Machine {
         }
         let first = !self.has_terms();
         self.raft_term = term;
+        if first {
+            self.begin_terms();
+        }
         if self.leader.is_some_and(|living| living.term < term) {
             self.lose_leader();
         }
@@ -405,12 +256,23 @@ impl Machine {
                 candidate.count = None;
                 candidate.votes.clear();
             }
-            Role::Member(_) if first && self.leader.is_none() => self.become_waiting_member(),
             _ => {}
         }
     }
 
+    /// The journal exists: elections may begin, and nobody can have led before.
+    fn begin_terms(&mut self) {
+        self.initialize_at = None;
+        self.release_votes();
+        if matches!(self.role, Role::Member(_)) && self.leader.is_none() {
+            self.stand_after_jitter();
+        }
+    }
+
+    /// A beat on its way when its sender died must not bring it back for a lease. Only for two beats' time: should the report be wrong,
+    /// the next beat mends it.
     fn on_peer_gone(&mut self, node: NodeId) {
+        self.gone = Some((node, self.now + self.config.beat.saturating_mul(2)));
         if self.leader.is_some_and(|living| living.node == node) {
             self.lose_leader();
         }

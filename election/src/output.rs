@@ -81,7 +81,7 @@ pub enum Output {
     },
     /// While on, no AppendEntries and no snapshot leaves this node (E9).
     Silence(bool),
-    /// While on, Raft's Vote requests are not answered (E1).
+    /// While on, Raft's Vote requests are not answered: in the wait after a start (E1), and before the journal has its first term.
     HoldVotes(bool),
     /// The acting gate is open: [`crate::Machine::may_act`] says for how long.
     MayAct {
@@ -122,7 +122,8 @@ pub enum Output {
     PersistPledge(Pledge),
     /// All have pledged: write the charter to disk, derive the swarm's id, answer with [`crate::Input::Entered`].
     Found(Charter),
-    /// Create the journal with these voters (harmless if another node did it too).
+    /// Create this node's journal with these voters; every founding voter does, with the same set, and Raft's first term that follows
+    /// arrives as [`crate::Input::RaftTerm`]. Repeated until it does.
     Initialize(BTreeSet<NodeId>),
     /// A swarm exists: join it; answer with [`crate::Input::Entered`].
     JoinExisting {
@@ -198,6 +199,8 @@ pub enum Ignored {
     NotAVoter,
     /// Said before something already heard from that node, or the same again.
     OldPacket,
+    /// A beat of a process that is gone.
+    ProcessGone,
     /// Too many unknown nodes talk to us.
     TooManyPeers,
     /// This node does not take part yet or at all (boot wait, observer, founding).

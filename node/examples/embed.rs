@@ -13,14 +13,17 @@ use dunlin_node::worker::Handlers;
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
-    sandbox::enter_if_child(&sandbox::Handlers::new());
+    // Before anything else: this program is also the zygote of its own sandbox, and the process of its forked handlers.
+    sandbox::enter_if_child(
+        &sandbox::Handlers::new().with("reverse".parse()?, |input| Ok(input.bytes.iter().rev().copied().collect())),
+    );
     tokio::runtime::Runtime::new()?.block_on(run())
 }
 
 async fn run() -> Result<(), Failure> {
     let folder = std::env::temp_dir().join(format!("dunlin-embed-{}", std::process::id()));
     let secret = Secret::generate()?;
-    let shout: HandlerName = "shout".parse()?;
+    let (shout, reverse): (HandlerName, HandlerName) = ("shout".parse()?, "reverse".parse()?);
     let mut nodes = Vec::new();
     let mut known = Vec::new();
     for index in 1..=3_u32 {
@@ -31,6 +34,7 @@ async fn run() -> Result<(), Failure> {
         config.peers.clone_from(&known);
         let mut handlers = Handlers::new();
         handlers.local(shout.clone(), |input| Ok(Bytes::from(input.input.to_ascii_uppercase())));
+        handlers.forked(reverse.clone(), sandbox::handler_argv);
         let node = Node::builder(config).handlers(handlers).start().await?;
         known.push(node.addresses()[0].to_string());
         let mut narration = node.narration();
@@ -42,15 +46,25 @@ async fn run() -> Result<(), Failure> {
         nodes.push(node);
     }
     let api = nodes[2].api();
-    for task in [TaskSpec::handler(shout, "hello"), TaskSpec::command(["sh", "-c", "echo from $DUNLIN_NODE; env | sort"])] {
+    let tasks = [
+        TaskSpec::handler(shout, "hello"),
+        TaskSpec::handler(reverse, "hello"),
+        TaskSpec::command(["sh", "-c", "echo attempt $DUNLIN_ATTEMPT of task $DUNLIN_TASK_ID"]),
+        TaskSpec::handler("unknown".parse()?, ""),
+    ];
+    for mut task in tasks {
+        task.retry.on_failure = false;
         let Response::Submitted(ids) = api.handle(Request::Submit { tasks: vec![(task, None)] }).await? else {
             return Err("an unexpected answer".into());
         };
         let task = ids[0].0;
         api.handle(Request::Wait { task, patience: Duration::from_secs(20) }).await?;
-        println!("{:?}", api.handle(Request::Result(task)).await?);
+        let Response::Result(result) = api.handle(Request::Result(task)).await? else {
+            return Err("an unexpected answer".into());
+        };
+        let outcome = result.outcome.map(|outcome| outcome.to_string()).unwrap_or_default();
+        println!("task {task}: {outcome}: {}", String::from_utf8_lossy(&result.stdout.tail).trim_end());
     }
-    println!("{:?}", api.handle(Request::Status).await?);
     for node in nodes {
         node.stop().await;
     }

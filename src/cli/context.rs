@@ -64,7 +64,7 @@ impl Global {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        let failure = Failure::usage("the configuration can't be used").why(error.to_string());
+        let failure = Failure::usage("the settings can't be used").why(error.to_string());
         match error {
             ConfigError::Read { .. } => failure.next("`dunlin config init` writes a file with every setting explained"),
             _ => failure.next("`dunlin config init --print` shows every setting with its meaning"),

@@ -36,6 +36,8 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
+const EVERYWHERE: &str = "Options of every verb";
+
 const EXAMPLES: &str = "Examples:
   dunlin demo                       five nodes on this machine, real work, a killed leader
   dunlin up                         start this machine's node: a swarm of one, which others can join
@@ -61,16 +63,16 @@ struct Cli {
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Global {
     /// How to print
-    #[arg(short, long, value_enum, default_value_t, global = true, value_name = "FORMAT", hide_possible_values = false)]
+    #[arg(short, long, value_enum, default_value_t, global = true, value_name = "FORMAT", help_heading = EVERYWHERE)]
     output: Format,
     /// The node's socket (default: dunlin.sock in its data folder; also DUNLIN_SOCKET)
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = EVERYWHERE)]
     socket: Option<PathBuf>,
     /// The node's data folder (also DUNLIN_DATA)
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     data: Option<PathBuf>,
     /// The configuration file (also DUNLIN_CONFIG)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     config: Option<PathBuf>,
 }
 
@@ -84,8 +86,8 @@ enum Verb {
     Submit(submit::SubmitArgs),
     /// Who leads and why, and how the swarm is
     Status,
-    /// Every node: whether it is there, what it runs
-    #[command(visible_alias = "node")]
+    /// Every node: whether it is there, what it runs; also `node list`
+    #[command(alias = "node")]
     Nodes(look::NodesArgs),
     /// List tasks, newest first
     Tasks(look::TasksArgs),

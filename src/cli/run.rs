@@ -21,8 +21,9 @@ const EXAMPLES: &str = "Examples:
   tar c src | dunlin run -g builders --timeout 10m -- sh -c 'tar x && make'
   dunlin run -e LANG=C --stdin words.txt -- sort -u
 
-No shell is involved: for pipes and variables use sh -c '...'. If the node that runs it dies, the command is started again
-elsewhere (at most twice); if it fails by itself it is not. Ctrl-C leaves it running and says how to get back to it.";
+No shell is involved: for pipes and variables use sh -c '...'.
+If the node that runs it dies, the command is started again elsewhere, at most twice; if it
+fails by itself, it is not. Ctrl-C leaves it running and says how to get back to it.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -58,7 +59,16 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// An empty program can't be meant: most often a shell's variable was not set.
+pub(super) fn not_empty(command: &[String]) -> Result<(), Failure> {
+    match command.first() {
+        Some(program) if !program.is_empty() => Ok(()),
+        _ => Err(Failure::usage("the command is empty").next("name a program after `--`, as in `dunlin run -- uname -a`")),
+    }
+}
+
 pub(super) async fn run(context: &Context, args: RunArgs) -> Result<u8, Failure> {
+    not_empty(&args.command)?;
     let input = match (&args.stdin, args.no_stdin) {
         (Some(path), _) => stdin::named(path).await?,
         (None, true) => bytes::Bytes::new(),

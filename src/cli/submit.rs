@@ -9,7 +9,7 @@ use dunlin_node::client::Submitted;
 use dunlin_node::task::{GroupName, IdempotencyKey, TaskSpec};
 
 use super::context::{Context, print};
-use super::run::{ended, variable};
+use super::run::{ended, not_empty, variable};
 use super::{select, stdin};
 use crate::exit::{Failure, code};
 use crate::quantity::parse_duration;
@@ -83,6 +83,7 @@ pub(super) fn array(text: &str) -> Result<(u64, u64), String> {
 }
 
 pub(super) async fn submit(context: &Context, args: SubmitArgs) -> Result<u8, Failure> {
+    not_empty(&args.command)?;
     let wait = args.wait;
     let tasks = tasks(args).await?;
     let mut submitted: Vec<Submitted> = Vec::with_capacity(tasks.len());

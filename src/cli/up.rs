@@ -10,10 +10,11 @@ use crate::exit::Failure;
 use crate::up::{self, Options};
 
 const EXAMPLES: &str = "Examples:
-  dunlin up                                                   a swarm of one, which others can join
-  dunlin up --peer pi1.local --secret-file secret.txt         join the swarm that pi1 belongs to
-  dunlin up --expect 3 --peer pi1 --peer pi2 --secret-file s  found a swarm of three: the same line on each
-  dunlin up --pod gpu=1 --pod default=8                       one task at a time for group gpu, eight for default
+  dunlin up                                    a swarm of one, which others can join
+  dunlin up --peer pi1 --secret-file s.txt     join the swarm that pi1 belongs to
+  dunlin up --expect 3 --peer pi1 --peer pi2 --secret-file s.txt
+                                               found a swarm of three: the same on each
+  dunlin up --pod gpu=1 --pod default=8        group gpu one at a time, default eight
 
 The settings can also stand in dunlin.toml (`dunlin config init`) or in DUNLIN_* variables.
 The secret is never a flag, because flags are visible to everybody on the machine.
@@ -34,7 +35,7 @@ pub(super) struct UpArgs {
     /// A file that holds the swarm's secret
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// How many nodes found the swarm together
+    /// How many nodes found the swarm together; 0 only joins one
     #[arg(long, value_name = "N")]
     expect: Option<i64>,
     /// Who leads: the highest rank first (default: 100)

@@ -57,7 +57,7 @@ pub(super) fn build(given: &mut BTreeMap<&'static str, Given>, around: &Surround
         peers: b.take("peers", Value::List(Vec::new()), peers)?,
         secret: b.option("secret", |value| as_text(value).and_then(Secret::checked))?,
         secret_file: b.option("secret_file", path)?,
-        expect: b.take("expect", Value::Number(1), |value| whole(value, 1, 7))?,
+        expect: b.take("expect", Value::Number(1), |value| whole(value, 0, 64))?,
         rank: b.take("rank", Value::Number(100), |value| whole(value, 0, 1000))?,
         mdns: b.take("mdns", Value::Bool(true), as_bool)?,
         log: b.take("log", text("info"), log)?,
@@ -184,8 +184,14 @@ fn peer(text: &str) -> Result<String, String> {
 }
 
 fn log(value: &Value) -> Result<String, String> {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
     let text = as_text(value)?;
-    text.parse::<tracing_subscriber::filter::Targets>().map_err(|error| format!("{text:?}: {error}"))?;
+    // A bare word would be taken for a module's name, so that `log = "verbose"` would silently log nothing.
+    let odd = text.split(',').find(|part| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err());
+    if let Some(odd) = odd {
+        return Err(format!("{odd:?} is none of error, warn, info, debug, trace and off, nor module=level"));
+    }
+    text.parse::<Targets>().map_err(|error| format!("{text:?}: {error}"))?;
     Ok(text.to_owned())
 }
 

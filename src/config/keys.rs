@@ -69,6 +69,7 @@ pub(super) const KEYS: &[Key] = &[
         &[
             "How many nodes found the swarm together, the same number on each of them.",
             "1: found a swarm of one at once, which others join; or join the one that the peers belong to.",
+            "0: only join a swarm, found by its peers or by multicast; never found one.",
         ],
     ),
     key("rank", Kind::Number, "100", &["Who leads: among nodes with equal journals the highest rank. 0 to 1000."]),

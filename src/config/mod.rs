@@ -41,7 +41,7 @@ pub(crate) struct Config {
     pub(crate) secret: Option<Secret>,
     /// A file that holds it.
     pub(crate) secret_file: Option<PathBuf>,
-    /// How many nodes found the swarm together.
+    /// How many nodes found the swarm together; 0 means that this one only joins.
     pub(crate) expect: u32,
     /// Who leads first.
     pub(crate) rank: u32,
@@ -73,8 +73,13 @@ pub(crate) enum ConfigError {
     Syntax { place: String, why: String },
     #[error("{place}: there is no setting {key:?}{}", .nearest.as_ref().map(|near| format!("; did you mean {near:?}?")).unwrap_or_default())]
     UnknownKey { place: String, key: String, nearest: Option<String> },
-    #[error("{place}: {key}: {why}")]
+    #[error("{}: {why}", setting(.place, .key))]
     BadValue { place: String, key: String, why: String },
+}
+
+/// Where a value stands, with the setting's name unless that is plain from the place (`--rank`, `DUNLIN_RANK`).
+fn setting(place: &str, key: &str) -> String {
+    if place.starts_with("--") || place.starts_with("DUNLIN_") { place.to_owned() } else { format!("{place}: {key}") }
 }
 
 /// The effective settings and where each came from.

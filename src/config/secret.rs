@@ -110,7 +110,7 @@ impl Config {
     /// See [`SecretError`].
     pub(crate) fn secret_or_new(&self) -> Result<(Secret, SecretFrom), SecretError> {
         match self.existing_secret() {
-            Err(SecretError::NotMade(_)) if self.expect > 1 || !self.peers.is_empty() => Err(SecretError::Missing),
+            Err(SecretError::NotMade(_)) if self.expect != 1 || !self.peers.is_empty() => Err(SecretError::Missing),
             Err(SecretError::NotMade(path)) => {
                 let made = Secret::random().and_then(|secret| secret.store(&path).map(|()| secret));
                 let failed = |source| SecretError::Io { act: "write", path: path.clone(), source };

@@ -47,6 +47,11 @@ impl Server {
 }
 
 impl Bound {
+    /// Gives the socket up again.
+    pub(crate) fn discard(self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+
     /// Answers requests from now on.
     pub(crate) fn serve(self, api: SharedApi) -> Server {
         let (stop, stopped) = oneshot::channel();

@@ -10,13 +10,18 @@ impl Table {
         Table { rows: vec![heading.iter().map(|&cell| cell.to_owned()).collect()] }
     }
 
+    /// A table without a heading.
+    pub(crate) fn bare() -> Self {
+        Table { rows: Vec::new() }
+    }
+
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
 
     /// Whether it has only its heading.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.len() == 1
+        self.rows.len() <= 1
     }
 
     /// The lines; two spaces between columns, none at the end of a line.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use dunlin_node::api::{AttemptView, EventView, MemberState, NodeView, StatusView, TaskSummary, TaskView};
+use dunlin_node::api::{AttemptView, EventKind, EventView, MemberState, NodeView, StatusView, TaskSummary, TaskView};
 use dunlin_node::client::Submitted;
 use dunlin_node::task::{NodeId, Program, TaskId, TaskSpec};
 
@@ -88,12 +88,12 @@ impl Render for Text {
             Some(leader) => line(
                 "leader",
                 format!(
-                    "{} ({}) since {} in term {}: {}",
+                    "{} ({}) since {} in term {}{}",
                     plain(&leader.name),
                     short(leader.node),
                     show_duration(leader.tenure),
                     view.term,
-                    plain(&leader.why)
+                    if leader.why.is_empty() { String::new() } else { format!(": {}", plain(&leader.why)) }
                 ),
             ),
             None => line("leader", format!("none known in term {}; no work is handed out now", view.term)),
@@ -189,7 +189,7 @@ impl Render for Text {
 
     fn applied(&self, done: &str, tasks: &[TaskId]) -> String {
         match tasks.len() {
-            0 => format!("no task was {done}: none of them was in a state for it\n"),
+            0 => format!("no task was {done}: none is in a state in which it could be (`dunlin task ID` shows it)\n"),
             1 => format!("task {} {done}\n", compact(tasks)),
             count => format!("{count} tasks {done}: {}\n", compact(tasks)),
         }
@@ -198,6 +198,32 @@ impl Render for Text {
     fn event(&self, view: &EventView) -> String {
         let time = show_time(view.at.0);
         let clock: String = time.chars().skip(11).take(12).collect();
-        format!("{:>6}  {clock}  term {:<3} {}\n", view.seq, view.term.to_string(), plain(&view.text))
+        format!("{:>6}  {clock}  term {:<3} {}\n", view.seq, view.term.to_string(), happened(view))
     }
+}
+
+/// An event as a sentence: its kind says what, its text only what the kind can't.
+fn happened(view: &EventView) -> String {
+    let task = view.task.map_or_else(|| "a task".to_owned(), |task| format!("task {task}"));
+    let attempt = view.attempt.map_or_else(|| "an attempt".to_owned(), |attempt| format!("attempt {attempt}"));
+    let node = view.node.map_or_else(|| "a node".to_owned(), |node| format!("node {}", short(node)));
+    let what = match view.kind {
+        EventKind::Founded => "founded".to_owned(),
+        EventKind::LeaderElected => node,
+        EventKind::Challenged => format!("{node} challenged the leader"),
+        EventKind::NodeJoined => format!("{node} joined"),
+        EventKind::NodeLeft => format!("{node} left"),
+        EventKind::TaskSubmitted => format!("{task} was submitted"),
+        EventKind::AttemptEnded => format!("{task}: {attempt} on {node} ended"),
+        EventKind::ReportRefused => format!("{task}: the report of {attempt} from {node} was refused"),
+        EventKind::TaskSucceeded => format!("{task} succeeded: {attempt} on {node}"),
+        EventKind::TaskDead => format!("{task} is dead"),
+        EventKind::TaskCancelled => format!("{task} was cancelled"),
+        EventKind::TaskRetried => format!("{task} was queued again"),
+    };
+    if view.text.is_empty() {
+        return what;
+    }
+    let joint = if matches!(view.kind, EventKind::LeaderElected) { " " } else { ": " };
+    format!("{what}{joint}{}", plain(&view.text))
 }

@@ -14,7 +14,7 @@ use std::os::unix::fs::DirBuilderExt;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::Config;
+use crate::config::{Config, SecretFrom};
 use crate::exit::{Failure, code};
 use crate::http::{ListenError, Server};
 use crate::render::Format;
@@ -35,10 +35,12 @@ pub(crate) async fn up(config: Config, options: Options) -> Result<u8, Failure> 
     log::start(&config.log);
     make_folder(&config)?;
     let bound = Server::bind(&config.socket)?;
-    let (secret, secret_from) = config.secret_or_new()?;
-    let started = tokio::select! {
-        started = start::start_node(&config, &secret) => started?,
-        () = stop.next() => return Ok(code::OK),
+    let (started, secret_from) = match start_or_stop(&config, &mut stop).await {
+        Ok(Some(started)) => started,
+        other => {
+            bound.discard();
+            return other.map(|_| code::OK);
+        }
     };
     let server = bound.serve(started.api.clone());
     let teller = Teller::new(options.format, &started);
@@ -47,6 +49,15 @@ pub(crate) async fn up(config: Config, options: Options) -> Result<u8, Failure> 
     server.stop().await;
     teller.stopped()?;
     ended
+}
+
+/// Starts the node; `None` if the person changed their mind meanwhile.
+async fn start_or_stop(config: &Config, stop: &mut StopSignals) -> Result<Option<(Started, SecretFrom)>, Failure> {
+    let (secret, secret_from) = config.secret_or_new()?;
+    tokio::select! {
+        started = start::start_node(config, &secret) => Ok(Some((started?, secret_from))),
+        () = stop.next() => Ok(None),
+    }
 }
 
 /// Tells the node's story until it ends: by a signal, by a second one, or by itself.

@@ -105,7 +105,7 @@ const NARRATION: usize = 256;
 fn node_config(config: &Config, secret: &Secret) -> Result<NodeConfig, StartError> {
     let refused = |error: ConfigError| StartError::Refused(error.to_string());
     let secret = dunlin_node::node::Secret::new(secret.reveal()).map_err(refused)?;
-    // One node that is told of others is meant to join them, not to found a swarm beside theirs.
+    // One node that is told of others is meant to join them, not to found a swarm beside theirs; 0 always only joins.
     let belonging = match NonZeroU32::new(config.expect) {
         Some(expect) if expect.get() > 1 || config.peers.is_empty() => Belonging::Expect(expect),
         _ => Belonging::Join,
@@ -137,7 +137,9 @@ fn explain(error: node::StartError) -> StartError {
         node::StartError::Mesh(MeshError::PortTaken { address }) => {
             StartError::PortTaken { address, why: "another program, or another node, listens there".to_owned() }
         }
-        node::StartError::Mesh(MeshError::Listen { address, source }) => StartError::PortTaken { address, why: source.to_string() },
+        node::StartError::Mesh(MeshError::Listen { address, source }) => {
+            StartError::PortTaken { address, why: source.to_string() }
+        }
         other => {
             let causes = std::iter::successors(std::error::Error::source(&other), |cause| cause.source());
             let causes: Vec<String> = causes.map(ToString::to_string).collect();
@@ -155,7 +157,9 @@ fn word(kind: NarrationKind) -> &'static str {
         NarrationKind::Leading => "leading",
         NarrationKind::Following => "following",
         NarrationKind::Leaderless => "leaderless",
-        NarrationKind::Peer => "peer",
+        NarrationKind::PeerUp => "peer_up",
+        NarrationKind::PeerDown => "peer_down",
+        NarrationKind::Member => "member",
         NarrationKind::Warning => "warning",
     }
 }

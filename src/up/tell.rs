@@ -45,10 +45,12 @@ impl Teller {
         let listen = self.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let swarm = match (&self.swarm, config.expect) {
             (Some(swarm), _) => swarm.clone(),
+            (None, 0) => "being joined as soon as a node of it is found".to_owned(),
             (None, 1) => "being founded or joined".to_owned(),
             (None, expect) => format!("being founded: waiting until {expect} nodes see each other"),
         };
-        let reachable = self.listen.iter().find(|address| !address.ip().is_unspecified() && !address.ip().is_loopback());
+        let known = || self.listen.iter().filter(|address| !address.ip().is_unspecified());
+        let reachable = known().find(|address| !address.ip().is_loopback()).or_else(|| known().next());
         let port = self.listen.first().map_or(0, SocketAddr::port);
         let peer = reachable.map_or_else(|| format!("{}:{port}", config.name), ToString::to_string);
         let secret = match secret {
@@ -79,7 +81,12 @@ impl Teller {
                 "text": narration.text,
             })));
         }
-        tracing::info!(kind = narration.kind, "{}", narration.text);
+        // The words say it all; the kind is for programs (`-o json`).
+        if narration.kind == "warning" {
+            tracing::warn!("{}", narration.text);
+        } else {
+            tracing::info!("{}", narration.text);
+        }
         Ok(())
     }
 

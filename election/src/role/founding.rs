@@ -5,7 +5,7 @@
 //! making half a set promise something the other half can't.
 
 use super::Role;
-use crate::bid::{NodeId, Rank, Term};
+use crate::bid::{NodeId, Rank};
 use crate::machine::Machine;
 use crate::message::{Charter, Hello, Message, Pledge, Stage, SwarmId};
 use crate::output::{FoundingRefusal, Ignored, Output};
@@ -39,17 +39,6 @@ pub(crate) struct Founding {
     pub(crate) complained: BTreeMap<NodeId, FoundingRefusal>,
     /// The crowd that was complained of last.
     pub(crate) crowd: BTreeSet<NodeId>,
-}
-
-/// The wait for the journal's creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Initialize {
-    /// Not this node's business, or done.
-    No,
-    /// It is this node's turn then.
-    At(Instant),
-    /// Ordered; no leader was heard since.
-    Ordered,
 }
 
 impl Founding {
@@ -257,7 +246,7 @@ impl Machine {
         }
     }
 
-    /// This node belongs to a swarm now. Of the charter's voters the best bid creates the journal, the next one if it does not.
+    /// This node belongs to a swarm now; if it votes by the charter, it creates its journal.
     pub(crate) fn on_entered(&mut self, swarm: SwarmId, charter: Option<Charter>, voters: BTreeSet<NodeId>) {
         if !matches!(self.role, Role::Founding(_)) {
             self.ignore(None, Ignored::Irrelevant);
@@ -275,31 +264,20 @@ impl Machine {
         self.initialize_timer();
     }
 
+    /// Every voter of the charter creates its own journal with the same first entry, and gives no vote of Raft's before it has: a
+    /// voter that granted one while its journal was empty could never create it, and would wait for ever for a winner that died.
     pub(crate) fn schedule_initialize(&mut self) {
-        let Some(charter) = &self.charter else { return };
-        let mut order = charter.members().by_bid().into_iter().filter(|node| charter.voters().contains(node));
-        if let Some(place) = order.position(|node| node == self.me)
-            && self.raft_term == Term(0)
-        {
-            let wait = self.config.initialize.saturating_mul(u32::try_from(place).unwrap_or(u32::MAX));
-            self.initialize = Initialize::At(self.now + wait);
-        }
+        let votes = self.charter.as_ref().is_some_and(|charter| charter.voters().contains(&self.me));
+        self.initialize_at = (votes && !self.has_terms()).then_some(self.now);
     }
 
     pub(crate) fn initialize_timer(&mut self) {
-        let Initialize::At(at) = self.initialize else { return };
-        if at > self.now {
+        if self.initialize_at.is_none_or(|at| at > self.now) {
             return;
         }
-        self.initialize = Initialize::Ordered;
-        self.set_silence(false);
+        self.initialize_at = Some(self.now + self.config.initialize);
         let voters = self.charter.as_ref().map(|charter| charter.voters().clone()).unwrap_or_default();
         self.push(Output::Initialize(voters));
-    }
-
-    /// A leader is known: whoever created the journal, it exists.
-    pub(crate) fn end_initialize(&mut self) {
-        self.initialize = Initialize::No;
     }
 }
 

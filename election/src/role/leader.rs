@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 pub(crate) struct Leader {
     /// The term Raft gave.
     pub(crate) term: Term,
-    /// When Raft said so: the first lease runs from here, for staying, not for acting.
+    /// When Raft said so, or when the voters changed last: a first lease runs from here, for staying, not for acting.
     pub(crate) crowned_at: Instant,
     /// Per voter, when the newest beat it acknowledged was sent.
     pub(crate) acks: BTreeMap<NodeId, Instant>,
@@ -60,18 +60,21 @@ impl Machine {
         } else if term < self.raft_term || self.live_leader().is_some_and(|living| living.term >= term) {
             // The late winner: Raft's answer was on its way while others went on.
             self.renounced = Some(term);
-            self.set_silence(true);
             self.ignore(None, Ignored::StaleTerm);
+            if matches!(&self.role, Role::Candidate(candidate) if candidate.ratifying.is_some()) {
+                self.on_ratify_failed();
+            } else {
+                self.set_silence(true);
+            }
         } else {
             self.crown(term);
         }
     }
 
     pub(crate) fn crown(&mut self, term: Term) {
-        self.raft_term = self.raft_term.max(term);
+        self.learn_term(term);
         self.leader = None;
         self.retries = 0;
-        self.end_initialize();
         self.role = Role::Leader(Leader {
             term,
             crowned_at: self.now,
@@ -130,6 +133,16 @@ impl Machine {
         let term = leader.term;
         self.renew_lease();
         self.broadcast(Message::Beat { term, sent_at: now });
+    }
+
+    /// The voters changed under this leader. New ones acknowledged nothing yet, as observers do not: they are asked at once,
+    /// and have a lease's time to answer before the leader takes them for silent.
+    pub(crate) fn ask_new_voters(&mut self) {
+        let now = self.now;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.crowned_at = now;
+            self.beat();
+        }
     }
 
     /// E8(c): when the newest beat that a majority acknowledged was sent, plus the leader's lease.

@@ -59,8 +59,14 @@ impl Machine {
     }
 
     pub(crate) fn member_timer(&mut self) {
-        let Role::Member(member) = &self.role else { return };
-        if member.stand_at.is_some_and(|at| at <= self.now) {
+        let follows = self.live_leader().is_some();
+        let Role::Member(member) = &mut self.role else { return };
+        if member.stand_at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        // A deadline that has come must not stay: the driver would spin. The leader's own lease wakes a follower.
+        member.stand_at = None;
+        if !follows {
             self.stand(None);
         }
     }

@@ -11,6 +11,7 @@ use alloc::collections::BTreeSet;
 impl Machine {
     /// Raft's voters changed: this node may gain or lose its part in elections.
     pub(crate) fn on_voters(&mut self, voters: BTreeSet<NodeId>) {
+        let changed = self.voters != voters;
         self.voters = voters;
         if matches!(self.role, Role::Founding(_)) {
             return;
@@ -31,6 +32,9 @@ impl Machine {
         }
         if !votes {
             self.set_silence(true);
+        }
+        if changed {
+            self.ask_new_voters();
         }
     }
 

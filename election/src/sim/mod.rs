@@ -3,6 +3,7 @@
 //! Enters: a [`world::Setup`] and what a script or a test does to it. Leaves: a trace, the violations that were seen, and the
 //! transcripts and diagrams made of it. Needs std; it is compiled for tests and with the feature `sim` only.
 
+pub mod explore;
 pub mod net;
 pub mod raft;
 pub mod script;

@@ -17,11 +17,13 @@ pub struct RaftRules {
     pub vote_on_disk: bool,
     /// A vote is given only to a log that is not behind.
     pub log_check: bool,
+    /// A follower that heard an AppendEntries gives no vote for so many milliseconds, as openraft's followers do.
+    pub lease_ms: u64,
 }
 
 impl RaftRules {
     /// Nothing missing.
-    pub const ALL: RaftRules = RaftRules { vote_on_disk: true, log_check: true };
+    pub const ALL: RaftRules = RaftRules { vote_on_disk: true, log_check: true, lease_ms: 900 };
 }
 
 /// An entry of the log.
@@ -70,9 +72,6 @@ pub enum RaftMessage {
         len: usize,
     },
 }
-
-/// A follower that heard an AppendEntries gives no vote for this long, as openraft does.
-const FOLLOWER_LEASE: Duration = Duration::from_millis(900);
 
 /// Raft on one node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -163,13 +162,20 @@ impl Raft {
         // A candidate's own vote is always written: forgetting it would only hide what the followers' votes show.
         self.on_disk = (self.term, self.voted_for);
         self.granted = BTreeSet::from([self.me]);
-        let mut mail = std::vec![(None, RaftMessage::RequestVote { term: self.term, last: self.position() })];
+        let mut mail = self.ask();
         mail.extend(self.win_if_granted());
         mail
     }
 
+    /// The question for votes, as it was asked already.
+    #[must_use]
+    pub fn ask(&self) -> Mail {
+        std::vec![(None, RaftMessage::RequestVote { term: self.term, last: self.position() })]
+    }
+
     /// Creates the log with its voters and elects at once, as the engine does.
     pub fn initialize(&mut self, voters: &BTreeSet<NodeId>, id: u64) -> Mail {
+        // A node that granted a vote counts as initialized already, with or without a log.
         if !self.log.is_empty() || self.term > Term(0) {
             return Vec::new();
         }
@@ -287,7 +293,7 @@ impl Raft {
             return std::vec![(Some(from), RaftMessage::Reject { term: self.term })];
         }
         self.see_term(term);
-        self.lease_until = now + FOLLOWER_LEASE;
+        self.lease_until = now + Duration::from_millis(self.rules.lease_ms);
         self.voters = voters;
         // Overtaken copies of the same term are older: the log only grows within a term.
         let same_term = self.log.last().map(|entry| entry.term) == Some(term);

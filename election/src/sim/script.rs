@@ -29,6 +29,9 @@ use crate::{NodeId, Rank, RoleView, Term};
 /// How long `until` waits.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How many lines of the transcript an error shows.
+const TAIL: usize = 40;
+
 /// A script's run.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
@@ -75,7 +78,7 @@ impl std::error::Error for ScriptError {}
 pub fn run(script: &str) -> Result<Story, ScriptError> {
     let mut runner = Runner::default();
     for (number, text) in script.lines().enumerate() {
-        runner.line(text.trim()).map_err(|what| ScriptError { line: number + 1, what })?;
+        runner.line(text.trim()).map_err(|what| ScriptError { line: number + 1, what: runner.with_tail(what) })?;
     }
     let last = script.lines().count();
     runner.end_scene().map_err(|what| ScriptError { line: last, what })?;
@@ -135,6 +138,13 @@ impl Runner {
                 self.act(verb, args, text)
             }
         }
+    }
+
+    /// What is wrong, and what happened last.
+    fn with_tail(&self, what: String) -> String {
+        let Some(world) = &self.world else { return what };
+        let lines: Vec<String> = world.trace.iter().filter_map(line).collect();
+        format!("{what}; the last lines were\n{}", lines[lines.len().saturating_sub(TAIL)..].join("\n"))
     }
 
     fn end_prose(&mut self) {

@@ -60,9 +60,13 @@ impl Watch {
         (term < last_term || moved).then_some(Fault::VoteRegressed(node, term))
     }
 
-    /// A leader knows that its log is on a majority: it must hold all that was acknowledged.
-    pub fn commits(&mut self, node: NodeId, log: &[Entry]) -> Option<Fault> {
-        let lost = self.acknowledged.iter().find(|(index, entry)| log.get(**index) != Some(*entry));
+    /// A leader of `term` knows that the first `committed` entries of its log are on a majority. It must hold all that was
+    /// acknowledged in its term or before; of what a later leader acknowledged, nothing may contradict it.
+    pub fn commits(&mut self, node: NodeId, term: Term, log: &[Entry], committed: usize) -> Option<Fault> {
+        let lost = self
+            .acknowledged
+            .iter()
+            .find(|(index, entry)| (entry.term <= term || **index < committed) && log.get(**index) != Some(*entry));
         lost.map(|(_, entry)| Fault::EntryLost(node, entry.id))
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Everything that happens follows from the [`Setup`] and from what is done to the world: two runs are equal event by event.
 
+mod driver;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::format;
 use std::string::String;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use super::net::Net;
-use super::raft::{Entry, Mail, Raft, RaftMessage, RaftRules};
+use super::raft::{Entry, Raft, RaftMessage, RaftRules};
 use super::trace::{Event, What};
 use super::watch::{Fault, Watch, note_once};
 use crate::random::Random;
@@ -111,6 +113,7 @@ enum Due {
     Wake(NodeId),
     Write,
     Heartbeat,
+    AskAgain(NodeId, Term),
 }
 
 /// The simulated swarm.
@@ -370,241 +373,6 @@ impl World {
         self.fault(checked.err().map(Fault::Machine));
     }
 
-    fn carry_out(&mut self, id: NodeId, outputs: Vec<Output>) {
-        for output in outputs {
-            match &output {
-                Output::Send { to, packet } => self.post(id, *to, Wire::Packet(id, packet.clone())),
-                Output::Broadcast(packet) => {
-                    for to in self.ids() {
-                        if to != id {
-                            self.post(id, to, Wire::Packet(id, packet.clone()));
-                        }
-                    }
-                }
-                other => self.log(What::Said(id, other.clone())),
-            }
-            self.obey(id, output);
-        }
-        self.report_raft(id);
-        self.set_timer(id);
-    }
-
-    /// What the driver does with the orders to Raft and to the disk.
-    fn obey(&mut self, id: NodeId, output: Output) {
-        self.entry += 1;
-        let entry = self.entry;
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        match output {
-            Output::Ratify { .. } => {
-                node.asked = true;
-                let mail = node.raft.elect();
-                self.post_raft(id, mail);
-            }
-            Output::Reclaim { term } | Output::Open { term } => match node.raft.propose(term, entry) {
-                Some(mail) => {
-                    node.opening = Some((term, node.raft.log.len()));
-                    self.post_raft(id, mail);
-                }
-                None => self.input(id, Input::RatifyFailed),
-            },
-            Output::Silence(on) => {
-                node.raft.silent = on;
-                let mail = node.raft.append();
-                self.post_raft(id, mail);
-            }
-            Output::HoldVotes(on) => node.raft.hold_votes = on,
-            Output::MayAct { .. } => self.leaderships += 1,
-            Output::PersistPledge(pledge) => {
-                node.pledge = Some(pledge);
-                self.input(id, Input::PledgeStored);
-            }
-            Output::Found(charter) => {
-                let swarm = swarm_id(&charter);
-                node.swarm = Some(swarm);
-                node.charter = Some(charter.clone());
-                let voters = charter.voters().clone();
-                self.input(id, Input::Entered { swarm, charter: Some(charter), voters });
-            }
-            Output::Initialize(voters) => {
-                let mail = node.raft.initialize(&voters, entry);
-                self.post_raft(id, mail);
-            }
-            Output::JoinExisting { swarm, .. } => {
-                node.swarm = Some(swarm);
-                self.input(id, Input::Entered { swarm, charter: None, voters: BTreeSet::new() });
-            }
-            _ => {}
-        }
-    }
-
-    /// Tells the machine what changed in Raft, in the order in which an engine's metrics would.
-    fn report_raft(&mut self, id: NodeId) {
-        loop {
-            let Some(node) = self.nodes.get_mut(&id).filter(|node| node.machine.is_some()) else { return };
-            let now = (node.raft.term, node.raft.leads.then_some(node.raft.term), node.raft.position());
-            let before = std::mem::replace(&mut node.reported, now);
-            let asked = node.asked && now.1.is_some() && before.1 != now.1;
-            let opened = node.opening.filter(|(term, len)| *term == node.raft.term && node.raft.committed >= *len);
-            if asked {
-                node.asked = false;
-            }
-            if opened.is_some() {
-                node.opening = None;
-            }
-            let (vote_term, vote) = (node.raft.term, node.raft.voted_for);
-            let fault = self.watch.vote(id, vote_term, vote);
-            self.fault(fault);
-            if before == now && opened.is_none() {
-                return;
-            }
-            if before.0 != now.0 {
-                self.input(id, Input::RaftTerm(now.0));
-            }
-            if before.1 != now.1 {
-                self.raft_leads(id, now.1, asked);
-            }
-            if before.2 != now.2 {
-                self.input(id, Input::Journal(now.2));
-            }
-            if let Some((term, _)) = opened {
-                self.commits(id);
-                self.input(id, Input::Opened(term));
-            }
-        }
-    }
-
-    fn raft_leads(&mut self, id: NodeId, leads: Option<Term>, asked: bool) {
-        if let Some(term) = leads {
-            self.log(What::RaftLeads(id, term));
-            let fault = self.watch.leads(id, term);
-            self.fault(fault);
-        }
-        match leads {
-            Some(term) if asked => self.input(id, Input::Ratified(term)),
-            _ => self.input(id, Input::RaftLeads(leads)),
-        }
-    }
-
-    fn commits(&mut self, id: NodeId) {
-        let fault = self.nodes.get(&id).and_then(|node| {
-            let log = std::rc::Rc::clone(&node.raft.log);
-            self.watch.commits(id, &log)
-        });
-        self.fault(fault);
-    }
-
-    fn set_timer(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get(&id) else { return };
-        if let Some(at) = node.machine.as_ref().and_then(Machine::deadline) {
-            let at = world_time(at, node.setup.rate);
-            self.schedule(at.since(self.now), Due::Wake(id));
-        }
-    }
-
-    fn post(&mut self, from: NodeId, to: NodeId, wire: Wire) {
-        let arrivals = self.net.arrivals(from, to, &mut self.random);
-        if let (Wire::Packet(_, packet), true) = (&wire, self.record) {
-            let message = packet.message.clone();
-            self.log(What::Mail { from, to, message, arrived: !arrivals.is_empty() });
-        }
-        for after in arrivals {
-            self.schedule(after, Due::Deliver(to, wire.clone()));
-        }
-    }
-
-    fn post_raft(&mut self, from: NodeId, mail: Mail) {
-        for (to, message) in mail {
-            let receivers: Vec<NodeId> = match to {
-                Some(to) => std::vec![to],
-                None => self.nodes[&from].raft.voters.iter().copied().filter(|node| *node != from).collect(),
-            };
-            for to in receivers {
-                self.post(from, to, Wire::Raft(from, message.clone()));
-            }
-        }
-    }
-
-    fn deliver(&mut self, to: NodeId, wire: Wire) {
-        let now = self.now;
-        let Some(node) = self.nodes.get_mut(&to).filter(|node| node.machine.is_some()) else { return };
-        if node.paused {
-            node.backlog.push(wire);
-            return;
-        }
-        match wire {
-            Wire::Packet(from, packet) => {
-                // Over the real codec, so that every run tests it.
-                let packet = Packet::decode(&packet.encode()).expect("what was encoded decodes");
-                self.input(to, Input::Packet { from, packet });
-            }
-            Wire::Raft(from, message) => {
-                let mail = node.raft.receive(from, message.clone(), local(now, node.setup.rate));
-                self.log(What::Raft { from, to, message });
-                self.post_raft(to, mail);
-                self.acknowledge(to);
-                self.report_raft(to);
-                self.set_timer(to);
-            }
-        }
-    }
-
-    /// Clients hear of their writes while the gate is open, and only then.
-    fn acknowledge(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get(&id) else { return };
-        let Some(term) = node.machine.as_ref().and_then(|machine| machine.may_act(local(self.now, node.setup.rate))) else {
-            return;
-        };
-        let committed = node.raft.committed;
-        let done: Vec<_> = self.writes.range((id, term, 0)..=(id, term, committed)).map(|(key, _)| *key).collect();
-        if done.is_empty() {
-            return;
-        }
-        for key in done {
-            if let Some(entry) = self.writes.remove(&key) {
-                self.watch.acknowledged.insert(key.2 - 1, entry);
-            }
-        }
-        self.commits(id);
-    }
-
-    fn write(&mut self) {
-        for (id, term) in self.acting() {
-            self.entry += 1;
-            let entry = self.entry;
-            if let Some(node) = self.nodes.get_mut(&id)
-                && let Some(mail) = node.raft.propose(term, entry)
-            {
-                self.writes.insert((id, term, node.raft.log.len()), Entry { term, id: entry });
-                self.post_raft(id, mail);
-                self.acknowledge(id);
-                self.report_raft(id);
-            }
-        }
-        if let Some(every) = self.setup.writes {
-            self.schedule(every, Due::Write);
-        }
-    }
-
-    /// Raft's own repeats: only of what is not yet everywhere, so that they do not keep a follower's lease alive by themselves.
-    fn heartbeat(&mut self) {
-        for id in self.ids() {
-            let Some(node) = self.nodes.get(&id).filter(|node| node.machine.is_some() && !node.paused) else { continue };
-            if node.raft.lags() {
-                let mail = node.raft.append();
-                self.post_raft(id, mail);
-            }
-        }
-        self.schedule(RAFT_HEARTBEAT, Due::Heartbeat);
-    }
-
-    fn wake(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get(&id).filter(|node| !node.paused) else { return };
-        let due = node.machine.as_ref().and_then(Machine::deadline);
-        if due.is_some_and(|at| at <= local(self.now, node.setup.rate)) {
-            self.input(id, Input::Timer);
-        }
-    }
-
     /// Lets the next thing happen, unless it is after `until`.
     pub fn step(&mut self, until: Instant) -> bool {
         let Some(((at, _), due)) = self
@@ -623,6 +391,7 @@ impl World {
             Due::Wake(id) => self.wake(id),
             Due::Write => self.write(),
             Due::Heartbeat => self.heartbeat(),
+            Due::AskAgain(id, term) => self.ask_again(id, term),
         }
         let fault = self.watch.acting(&self.acting());
         self.fault(fault);

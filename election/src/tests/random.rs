@@ -19,7 +19,7 @@ fn seeds() -> u64 {
     std::env::var("DUNLIN_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS)
 }
 
-fn world(seed: u64, random: &mut Random, record: bool) -> World {
+fn world(seed: u64, random: &mut Random, change: impl Fn(&mut Setup), record: bool) -> World {
     let count = random.between(3, 7);
     let mut setup = Setup::swarm(count, seed);
     setup.restarted = random.between(0, 1) == 1;
@@ -28,6 +28,7 @@ fn world(seed: u64, random: &mut Random, record: bool) -> World {
         node.rank = Rank(u32::try_from(random.between(98, 100)).expect("small"));
         node.rate = random.between(950, 1_050);
     }
+    change(&mut setup);
     World::new(setup, record)
 }
 
@@ -69,10 +70,10 @@ fn heal(world: &mut World) {
 
 /// A schedule; on a broken promise the same again with a trace, of which the end is shown.
 fn run(seed: u64) -> (World, Duration) {
-    match attempt(seed, false) {
+    match attempt(seed, |_| (), false) {
         Ok(done) if done.0.faults.is_empty() => done,
         _ => {
-            let (world, why) = match attempt(seed, true) {
+            let (world, why) = match attempt(seed, |_| (), true) {
                 Ok((world, _)) => (world, "a promise was broken"),
                 Err(world) => (*world, "nobody acts 5 s after all was healed"),
             };
@@ -83,9 +84,9 @@ fn run(seed: u64) -> (World, Duration) {
     }
 }
 
-fn attempt(seed: u64, record: bool) -> Result<(World, Duration), Box<World>> {
+fn attempt(seed: u64, change: impl Fn(&mut Setup), record: bool) -> Result<(World, Duration), Box<World>> {
     let mut random = Random::new(seed.wrapping_mul(0x5851_F42D));
-    let mut world = world(seed, &mut random, record);
+    let mut world = world(seed, &mut random, change, record);
     for _ in 0..random.between(5, 14) {
         world.run(Duration::from_millis(random.between(10, 1_500)));
         disturb(&mut world, &mut random);
@@ -121,4 +122,35 @@ fn promises_hold_under_random_faults_and_a_leader_follows_healing() {
 fn a_schedule_runs_the_same_twice() {
     let runs: Vec<_> = (0..2).map(|_| run(11)).map(|(world, took)| (world.leaderships, took, world.elapsed())).collect();
     assert_eq!(runs[0], runs[1]);
+}
+
+type Change<'a> = &'a dyn Fn(&mut Setup);
+
+/// In how many of the schedules that very thing goes wrong once a rule is gone.
+fn harm(fault: &str, change: impl Fn(&mut Setup)) -> usize {
+    let harmed = |seed: &u64| match attempt(*seed, &change, false) {
+        Ok((world, _)) => world.faults.iter().any(|seen| seen.name() == fault),
+        Err(_) => fault == "leaderless",
+    };
+    (0..SEEDS).filter(harmed).count()
+}
+
+#[test]
+fn the_schedules_notice_a_missing_rule() {
+    let sketch = |setup: &mut Setup| {
+        let rules = &mut setup.rules;
+        (rules.majority, rules.ratify, rules.refuse, rules.opening, rules.quorum_lease) = (false, false, false, false, false);
+    };
+    let without: [(&str, &str, Change<'_>); 5] = [
+        ("majority, refusal and ratification", "two-acting", &sketch),
+        ("the vote on disk", "vote-regressed", &|setup| setup.raft_rules.vote_on_disk = false),
+        ("the journal first", "entry-lost", &|setup| (setup.rules.journal_first, setup.raft_rules.log_check) = (false, false)),
+        ("the quorum's lease", "two-acting", &|setup| setup.rules.quorum_lease = false),
+        ("reclaiming", "leaderless", &|setup| setup.rules.reclaim = false),
+    ];
+    for (rule, fault, change) in without {
+        let harmed = harm(fault, change);
+        println!("without {rule}: {fault} in {harmed} of {SEEDS} schedules");
+        assert!(harmed > 0, "without {rule} no {fault}: the schedules or the checks are blind");
+    }
 }

@@ -4,12 +4,7 @@
 
 use std::time::Duration;
 
-use crate::task::{Program, TaskSpec};
-
-/// Bytes of each output that a report may carry: two of these and the rest of a report stay far below a mesh message.
-pub const MAX_KEPT_OUTPUT: u32 = 512 << 10;
-/// Bytes of each output that are kept if neither the task nor the node says otherwise.
-pub const DEFAULT_KEPT_OUTPUT: u32 = 256 << 10;
+use crate::task::{MAX_KEPT_OUTPUT, Program, TaskSpec};
 
 /// What may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,16 +247,6 @@ fn time(what: &'static str, value: Option<Duration>, least: Duration, most: Dura
             Err(AdmissionError::OutOfRange { what, value: format!("{value:?}"), range: format!("from {least:?} to {most:?}") })
         }
         _ => Ok(()),
-    }
-}
-
-impl From<AdmissionError> for crate::api::ApiError {
-    fn from(error: AdmissionError) -> Self {
-        match error {
-            AdmissionError::TooLarge { what, size, limit, .. } => Self::TooLarge { what: what.to_owned(), size, limit },
-            AdmissionError::QueueFull { .. } => Self::Overloaded(error.to_string()),
-            _ => Self::Invalid(error.to_string()),
-        }
     }
 }
 

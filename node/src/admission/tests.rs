@@ -1,3 +1,5 @@
+//! What may come in and what may not, refusal by refusal.
+
 use std::collections::BTreeMap;
 
 use super::*;
@@ -22,7 +24,8 @@ fn everyday_tasks_come_in() {
 
 #[test]
 fn each_broken_rule_is_named_with_its_limit() {
-    let cases: [(fn(&mut TaskSpec), &str); 16] = [
+    type Case = (fn(&mut TaskSpec), &'static str);
+    let cases: [Case; 16] = [
         (|spec| spec.program = Program::Command(vec![]), "the command is empty"),
         (|spec| spec.program = Program::Command(vec![String::new()]), "the program's name is empty"),
         (|spec| spec.program = Program::Command(vec!["a\0b".into()]), "the program's name contains a NUL"),

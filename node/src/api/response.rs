@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::admission::AdmissionError;
 use crate::task::{
     AttemptNumber, Captured, Fence, GroupName, NodeId, Outcome, SwarmId, TaskId, TaskSpec, TaskState, Term, UnixMillis, Usage,
 };
@@ -77,6 +78,16 @@ pub enum ApiError {
     /// A fault of ours.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+impl From<AdmissionError> for ApiError {
+    fn from(error: AdmissionError) -> Self {
+        match error {
+            AdmissionError::TooLarge { what, size, limit, .. } => Self::TooLarge { what: what.to_owned(), size, limit },
+            AdmissionError::QueueFull { .. } => Self::Overloaded(error.to_string()),
+            _ => Self::Invalid(error.to_string()),
+        }
+    }
 }
 
 /// How the swarm is, as the answering node sees it.

@@ -38,6 +38,9 @@ pub struct BoardConfig {
     pub members: usize,
     /// Groups with waiting tasks, above which [`Board::has_room_for`] lets no new one in.
     pub groups: usize,
+    /// Hand-outs are numbered from the next number on. A leader that takes the same term up again must go on above every
+    /// number that it has given before, or members would take a new hand-out for one they know.
+    pub numbered_after: u64,
 }
 
 impl Default for BoardConfig {
@@ -54,6 +57,7 @@ impl Default for BoardConfig {
             remembered: 16_384,
             members: 4_096,
             groups: 65_536,
+            numbered_after: 0,
         }
     }
 }
@@ -108,7 +112,7 @@ impl Board {
             members: Members::default(),
             adoption: None,
             term: None,
-            sequence: 0,
+            sequence: config.numbered_after,
             config,
         }
     }
@@ -129,7 +133,7 @@ impl Board {
         self.hand_out(now, &mut out);
         self.groups.refills(self.settled.count(), &mut out);
         if self.term.is_some() {
-            self.delayed.refill(&mut out);
+            self.delayed.refill(self.settled.count(), &mut out);
         }
         out
     }
@@ -195,6 +199,11 @@ impl Board {
         self.adoption.is_some()
     }
 
+    /// Whether this board gave the fence; one of the same term that it did not give is of an earlier opening of that term.
+    pub(super) fn gave(&self, term: Term, fence: Fence) -> bool {
+        fence.term == term && fence.sequence > self.config.numbered_after
+    }
+
     fn open(&mut self, now: Duration, term: Term, last_task_before: TaskId, expected: BTreeSet<NodeId>) {
         *self = Board::new(self.config.clone());
         self.term = Some(term);
@@ -215,19 +224,19 @@ impl Board {
 
     fn ready(&mut self, group: &GroupName, task: TaskId, attempt: AttemptNumber) {
         if let Some(lease) = self.leases.get_mut(task) {
-            if !matches!(lease.stage, Stage::Running | Stage::Unverified) {
+            if lease.stage != Stage::Running {
                 lease.revived = Some((group.clone(), attempt));
             }
             return;
         }
-        self.settled.forget(task);
+        self.settled.revive(task, attempt);
         self.delayed.take(task);
         self.groups.ready(group, task, attempt);
     }
 
     /// Whether the board knows better than a page of the ledger where this task is.
-    fn is_elsewhere(&self, task: TaskId) -> bool {
-        self.leases.get(task).is_some() || self.settled.contains(task)
+    fn is_elsewhere(&self, task: TaskId, attempt: AttemptNumber) -> bool {
+        self.leases.get(task).is_some() || self.settled.outdates(task, attempt)
     }
 
     fn window(&mut self, group: &GroupName, tasks: Vec<(TaskId, AttemptNumber)>, more: bool, out: &mut Vec<Output>) {
@@ -237,7 +246,7 @@ impl Board {
         }
         let last = tasks.last().map(|(task, _)| *task);
         let mut tasks = tasks;
-        tasks.retain(|(task, _)| !self.is_elsewhere(*task) && self.delayed.attempt_of(*task).is_none());
+        tasks.retain(|(task, attempt)| !self.is_elsewhere(*task, *attempt) && self.delayed.attempt_of(*task).is_none());
         let (settled, remembered) = (self.settled.count(), self.config.remembered as u64);
         self.groups.window(group, Page { tasks, last, more }, settled, remembered);
     }
@@ -245,8 +254,12 @@ impl Board {
     fn delayed_window(&mut self, tasks: Vec<DelayedTask>, more: bool, out: &mut Vec<Output>) {
         let last = tasks.last().map(|delayed| (delayed.until, delayed.task));
         let mut tasks = tasks;
-        tasks.retain(|delayed| !self.is_elsewhere(delayed.task) && self.groups.attempt_of(delayed.task).is_none());
-        if !self.delayed.window(tasks, last, more) {
+        tasks.retain(|delayed| {
+            let elsewhere = self.is_elsewhere(delayed.task, delayed.attempt) || self.settled.is_revived(delayed.task);
+            !elsewhere && self.groups.attempt_of(delayed.task).is_none()
+        });
+        let (settled, remembered) = (self.settled.count(), self.config.remembered as u64);
+        if !self.delayed.window(tasks, last, more, settled, remembered) {
             out.push(Output::Ignored { why: Ignored::NotAsked });
         }
     }
@@ -292,7 +305,7 @@ impl Board {
                 out.push(Output::AttemptLost { task, attempt, fence, node, why });
             }
             Stage::Cancelling => self.drop_lease(task, None, Next::Final),
-            Stage::Ending | Stage::Losing => {}
+            Stage::Ending | Stage::Losing | Stage::Checking => {}
         }
     }
 
@@ -310,11 +323,14 @@ impl Board {
     pub(super) fn drop_lease(&mut self, task: TaskId, accepted: Option<Fence>, next: Next) {
         self.free(task);
         let Some(lease) = self.leases.remove(task) else { return };
-        self.settled.remember(task, accepted);
+        let number = match &next {
+            Next::Ready { attempt, .. } | Next::Delayed { attempt, .. } => Some(*attempt),
+            Next::Final => None,
+        };
+        self.settled.remember(task, accepted, number);
         match (next, lease.revived) {
             (Next::Ready { group, attempt }, _) | (Next::Final, Some((group, attempt))) => self.ready(&group, task, attempt),
             (Next::Delayed { until, group, attempt }, _) => {
-                self.settled.forget(task);
                 self.delayed.insert(DelayedTask { until, task, group, attempt });
             }
             (Next::Final, None) => {}
@@ -340,6 +356,7 @@ impl Board {
                 stage: Stage::Running,
                 takes_slot: true,
                 revived: None,
+                questions: 0,
             };
             self.leases.insert(task, lease);
             self.members.take_slot(node, pod, &mut self.groups);

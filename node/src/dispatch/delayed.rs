@@ -14,8 +14,17 @@ pub(super) struct Delayed {
     by_time: BTreeMap<Place, (GroupName, AttemptNumber)>,
     by_task: BTreeMap<TaskId, UnixMillis>,
     edge: Option<Place>,
-    /// What was asked for, and whether a task beyond the edge was delayed since.
-    refill: Option<(Place, bool)>,
+    refill: Option<Refill>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Refill {
+    after: Place,
+    /// The earliest place beyond the edge at which a task was delayed since the question was asked: from there on the answer
+    /// is too old.
+    missed: Option<Place>,
+    /// The count of settled tasks when it was asked.
+    settled: u64,
 }
 
 impl Delayed {
@@ -36,7 +45,7 @@ impl Delayed {
         let place = (delayed.until, delayed.task);
         self.take(delayed.task);
         if self.edge.is_some_and(|edge| place > edge) {
-            self.refill = self.refill.map(|(after, _)| (after, true));
+            self.miss(place);
             return;
         }
         self.keep(delayed);
@@ -46,11 +55,17 @@ impl Delayed {
         self.by_time.insert((delayed.until, delayed.task), (delayed.group, delayed.attempt));
         self.by_task.insert(delayed.task, delayed.until);
         if self.by_time.len() > self.limit
-            && let Some(((_, task), _)) = self.by_time.pop_last()
+            && let Some((place @ (_, task), _)) = self.by_time.pop_last()
         {
             self.by_task.remove(&task);
             self.edge = self.by_time.last_key_value().map(|(place, _)| *place);
-            self.refill = self.refill.map(|(after, _)| (after, true));
+            self.miss(place);
+        }
+    }
+
+    fn miss(&mut self, place: Place) {
+        if let Some(refill) = &mut self.refill {
+            refill.missed = Some(refill.missed.map_or(place, |first| first.min(place)));
         }
     }
 
@@ -69,23 +84,35 @@ impl Delayed {
 
     /// Takes a page of the ledger's delayed tasks; those that the board has elsewhere were left out by the caller.
     /// False if none was expected.
-    pub(super) fn window(&mut self, tasks: Vec<DelayedTask>, last: Option<Place>, more: bool) -> bool {
+    pub(super) fn window(
+        &mut self,
+        tasks: Vec<DelayedTask>,
+        last: Option<Place>,
+        more: bool,
+        settled: u64,
+        remembered: u64,
+    ) -> bool {
         if self.refill.is_none() && self.edge.is_some() {
             return false;
         }
-        let (after, missed) = self.refill.take().unwrap_or((Place::default(), false));
-        if self.edge.is_some_and(|edge| edge < after) {
-            // Tasks between the edge and the page were put out since: the page would leave a gap.
+        let Refill { after, missed, settled: asked } = self.refill.take().unwrap_or(Refill { settled, ..Refill::default() });
+        // Tasks may have been put out of memory, or have changed and been forgotten, since the page was asked for: then it
+        // would leave a gap or bring back the past. It is asked for again.
+        if self.edge.is_some_and(|edge| edge < after) || settled.saturating_sub(asked) > remembered {
             return true;
         }
-        self.edge = (more || missed).then(|| last.unwrap_or(after));
-        tasks.into_iter().for_each(|delayed| self.keep(delayed));
+        let listed = more.then(|| last.unwrap_or(after));
+        // Up to just before the first missed one, if the page reaches that far.
+        let known = missed.map(|(until, task)| (until, TaskId(task.0.saturating_sub(1))).max(after));
+        self.edge = known.map_or(listed, |known| Some(listed.map_or(known, |listed| listed.min(known))));
+        let fresh = tasks.into_iter().filter(|delayed| missed.is_none_or(|missed| (delayed.until, delayed.task) < missed));
+        fresh.for_each(|delayed| self.keep(delayed));
         true
     }
 
-    pub(super) fn refill(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn refill(&mut self, settled: u64, out: &mut Vec<Output>) {
         if let Some(after) = self.edge.filter(|_| self.refill.is_none() && self.by_time.len() <= self.limit / 4) {
-            self.refill = Some((after, false));
+            self.refill = Some(Refill { after, missed: None, settled });
             out.push(Output::RefillDelayed { after, limit: self.limit.div_ceil(2) });
         }
     }

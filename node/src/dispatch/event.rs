@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::journal::Denial;
-use crate::task::{AttemptNumber, Fence, GroupName, HeldAttempt, LostWhy, NodeId, Pod, PodId, TaskId, Term, UnixMillis};
+use crate::task::{AttemptNumber, Denial, Fence, GroupName, HeldAttempt, LostWhy, NodeId, Pod, PodId, TaskId, Term, UnixMillis};
 
 /// Something that happened, as the leader's service tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,6 +20,15 @@ pub(super) enum Stage {
     Ending,
     /// Its loss is being written.
     Losing,
+    /// Its end was written, and the task queued again by hand at about the same time: the ledger is being asked.
+    Checking,
+}
+
+impl Stage {
+    /// Whether nothing more is expected of the member.
+    pub(super) fn is_ended(self) -> bool {
+        matches!(self, Stage::Ending | Stage::Losing | Stage::Checking)
+    }
 }
 
 /// One hand-out.
@@ -37,6 +46,8 @@ pub(super) struct Lease {
     pub(super) takes_slot: bool,
     /// The task was queued again by hand before this hand-out was over.
     pub(super) revived: Option<(GroupName, AttemptNumber)>,
+    /// Questions to the ledger that were not answered: only the answer to the last one counts.
+    pub(super) questions: u32,
 }
 
 impl Lease {
@@ -45,13 +56,7 @@ impl Lease {
     }
 
     pub(super) fn view(&self) -> LeaseView {
-        LeaseView {
-            attempt: self.attempt,
-            fence: self.fence,
-            node: self.node,
-            pod: self.pod,
-            ended: matches!(self.stage, Stage::Ending | Stage::Losing),
-        }
+        LeaseView { attempt: self.attempt, fence: self.fence, node: self.node, pod: self.pod, ended: self.stage.is_ended() }
     }
 }
 
@@ -88,21 +93,21 @@ impl Leases {
 
     pub(super) fn insert(&mut self, task: TaskId, lease: Lease) {
         self.by_node.entry(lease.node).or_default().insert(task);
-        self.unsettled += usize::from(matches!(lease.stage, Stage::Ending | Stage::Losing));
+        self.unsettled += usize::from(lease.stage.is_ended());
         self.by_task.insert(task, lease);
     }
 
     pub(super) fn set_stage(&mut self, task: TaskId, stage: Stage) {
         if let Some(lease) = self.by_task.get_mut(&task) {
-            self.unsettled -= usize::from(matches!(lease.stage, Stage::Ending | Stage::Losing));
+            self.unsettled -= usize::from(lease.stage.is_ended());
             lease.stage = stage;
-            self.unsettled += usize::from(matches!(stage, Stage::Ending | Stage::Losing));
+            self.unsettled += usize::from(stage.is_ended());
         }
     }
 
     pub(super) fn remove(&mut self, task: TaskId) -> Option<Lease> {
         let lease = self.by_task.remove(&task)?;
-        self.unsettled -= usize::from(matches!(lease.stage, Stage::Ending | Stage::Losing));
+        self.unsettled -= usize::from(lease.stage.is_ended());
         if let Some(tasks) = self.by_node.get_mut(&lease.node) {
             tasks.remove(&task);
             if tasks.is_empty() {
@@ -113,15 +118,26 @@ impl Leases {
     }
 }
 
-/// The last tasks that were settled: a page of the ledger that was read before may still list them, and a report of them
-/// may come twice.
+/// The last tasks whose place changed: a page of the ledger that was read before may still list them as they were, and a
+/// report of them may come twice.
 #[derive(Clone, Debug)]
 pub(super) struct Settled {
     limit: usize,
     /// Counts all there ever were.
     count: u64,
     order: VecDeque<(u64, TaskId)>,
-    by_task: BTreeMap<TaskId, (u64, Option<Fence>)>,
+    by_task: BTreeMap<TaskId, Past>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Past {
+    number: u64,
+    /// The fence of the report that was accepted, if one was.
+    accepted: Option<Fence>,
+    /// The number of the next attempt; none if the task had ended.
+    next: Option<AttemptNumber>,
+    /// It was queued again by hand: it waits for no time.
+    revived: bool,
 }
 
 impl Settled {
@@ -133,30 +149,39 @@ impl Settled {
         self.count
     }
 
-    /// Remembers a task; with the fence of the report that was accepted, if one was.
-    pub(super) fn remember(&mut self, task: TaskId, accepted: Option<Fence>) {
+    /// Remembers a task.
+    pub(super) fn remember(&mut self, task: TaskId, accepted: Option<Fence>, next: Option<AttemptNumber>) {
         self.count += 1;
-        self.by_task.insert(task, (self.count, accepted));
+        self.by_task.insert(task, Past { number: self.count, accepted, next, revived: false });
         self.order.push_back((self.count, task));
         while self.order.len() > self.limit {
             if let Some((number, oldest)) = self.order.pop_front()
-                && self.by_task.get(&oldest).is_some_and(|(current, _)| *current == number)
+                && self.by_task.get(&oldest).is_some_and(|past| past.number == number)
             {
                 self.by_task.remove(&oldest);
             }
         }
     }
 
-    /// The task is alive again.
-    pub(super) fn forget(&mut self, task: TaskId) {
-        self.by_task.remove(&task);
+    /// The task was queued again by hand.
+    pub(super) fn revive(&mut self, task: TaskId, next: AttemptNumber) {
+        if let Some(past) = self.by_task.get_mut(&task) {
+            past.next = Some(next);
+            past.revived = true;
+        }
     }
 
-    pub(super) fn contains(&self, task: TaskId) -> bool {
-        self.by_task.contains_key(&task)
+    /// Whether the task is known not to wait for a time.
+    pub(super) fn is_revived(&self, task: TaskId) -> bool {
+        self.by_task.get(&task).is_some_and(|past| past.revived)
+    }
+
+    /// Whether an attempt of the task with this number is known not to be the next one.
+    pub(super) fn outdates(&self, task: TaskId, attempt: AttemptNumber) -> bool {
+        self.by_task.get(&task).is_some_and(|past| past.next != Some(attempt))
     }
 
     pub(super) fn accepted(&self, task: TaskId, fence: Fence) -> bool {
-        self.by_task.get(&task).is_some_and(|(_, accepted)| *accepted == Some(fence))
+        self.by_task.get(&task).is_some_and(|past| past.accepted == Some(fence))
     }
 }

@@ -16,3 +16,6 @@ mod report;
 
 pub use board::{Board, BoardConfig, LeaseView};
 pub use event::{DelayedTask, Ignored, Input, Next, Offer, Output, Verdict};
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ impl Board {
         let missing: Vec<(TaskId, bool, bool)> = self
             .leases
             .of(node)
-            .filter(|(_, lease)| !listed.contains(&lease.fence) && !matches!(lease.stage, Stage::Ending | Stage::Losing))
+            .filter(|(_, lease)| !listed.contains(&lease.fence) && !lease.stage.is_ended())
             .map(|(task, lease)| {
                 let arrived = lease.boot != boot || lease.fence <= processed;
                 (task, arrived, now.saturating_sub(lease.since) > self.config.delivery)
@@ -87,7 +87,7 @@ impl Board {
                 Stage::Running | Stage::Unverified => {}
                 Stage::Cancelling => out.push(Output::CancelAttempt { node, task, attempt, fence }),
                 // The heartbeat may be older than the report: only a slot that was said to be kept is still taken.
-                Stage::Ending => self.add_foreign(node, slot.filter(|_| stuck), fence),
+                Stage::Ending | Stage::Checking => self.add_foreign(node, slot.filter(|_| stuck), fence),
                 Stage::Losing => self.end_foreign(node, slot, (task, attempt, fence), out),
             },
             Some(_) if ended => self.add_foreign(node, slot, fence),
@@ -103,9 +103,9 @@ impl Board {
     fn is_stale(&self, term: Term, held: &HeldAttempt) -> bool {
         let next = self.groups.attempt_of(held.task).or_else(|| self.delayed.attempt_of(held.task));
         match next {
-            _ if held.fence.term == term => true,
+            _ if self.gave(term, held.fence) => true,
             Some(next) => next != held.attempt,
-            None => self.settled.contains(held.task),
+            None => self.settled.outdates(held.task, held.attempt),
         }
     }
 
@@ -114,10 +114,14 @@ impl Board {
         let HeldAttempt { task, attempt, fence, pod, takes_slot, .. } = held;
         let group = self.take_waiting(task);
         let stage = if group.is_some() { Stage::Running } else { Stage::Unverified };
+        let questions = u32::from(stage == Stage::Unverified);
         if stage == Stage::Unverified {
             out.push(Output::Verify { task, fence });
         }
-        self.leases.insert(task, Lease { attempt, fence, node, boot, pod, group, since: now, stage, takes_slot, revived: None });
+        self.leases.insert(
+            task,
+            Lease { attempt, fence, node, boot, pod, group, since: now, stage, takes_slot, revived: None, questions },
+        );
         if takes_slot {
             self.members.take_slot(node, pod, &mut self.groups);
         }

@@ -42,8 +42,9 @@ struct Group {
 #[derive(Clone, Copy, Debug)]
 struct Refill {
     after: TaskId,
-    /// Whether a task beyond the edge became ready since the question was asked.
-    missed: bool,
+    /// The first task beyond the edge that became ready since the question was asked: what the answer says of it and of
+    /// those after it is too old.
+    missed: Option<TaskId>,
     /// The count of settled tasks when it was asked.
     settled: u64,
 }
@@ -130,7 +131,7 @@ impl Groups {
         match entry.edge {
             Some(edge) if task > edge => {
                 if let Some(refill) = &mut entry.refill {
-                    refill.missed = true;
+                    refill.missed = Some(refill.missed.map_or(task, |first| first.min(task)));
                 }
             }
             _ => self.put(&name, task, attempt),
@@ -180,9 +181,14 @@ impl Groups {
             self.refresh(&name);
             return;
         }
-        let (after, missed) = refill.map_or((TaskId(0), false), |refill| (refill.after, refill.missed));
-        entry.edge = (page.more || missed).then(|| page.last.unwrap_or(after));
-        page.tasks.into_iter().for_each(|(task, attempt)| self.put(&name, task, attempt));
+        let (after, missed) = refill.map_or((TaskId(0), None), |refill| (refill.after, refill.missed));
+        let last = page.last.unwrap_or(after);
+        let listed = page.more.then_some(last);
+        // Up to just before the first missed one, if the page reaches that far.
+        let known = missed.map(|missed| TaskId(missed.0.saturating_sub(1)).max(after));
+        entry.edge = known.map_or(listed, |known| Some(listed.map_or(known, |listed| listed.min(known))));
+        let fresh = page.tasks.into_iter().filter(|(task, _)| missed.is_none_or(|missed| *task < missed));
+        fresh.for_each(|(task, attempt)| self.put(&name, task, attempt));
         self.refresh(&name);
     }
 
@@ -211,7 +217,7 @@ impl Groups {
             let limit = self.cap(&name);
             let Some(entry) = self.by_name.get_mut(&name) else { continue };
             let Some(after) = entry.edge.filter(|_| entry.refill.is_none()) else { continue };
-            entry.refill = Some(Refill { after, missed: false, settled });
+            entry.refill = Some(Refill { after, missed: None, settled });
             out.push(Output::Refill { group: (*name).clone(), after, limit });
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::board::Board;
 use super::event::{Ignored, Next, Output, Verdict};
 use super::lease::{Lease, Stage};
-use crate::journal::Denial;
+use crate::task::Denial;
 use crate::task::{AttemptNumber, Fence, NodeId, PodId, TaskId, Term};
 
 impl Board {
@@ -37,7 +37,7 @@ impl Board {
                 self.drop_lease(task, None, Next::Final);
                 Verdict::Refuse(Denial::StaleAttempt)
             }
-            Some((true, Stage::Ending, ..)) => Verdict::Duplicate,
+            Some((true, Stage::Ending | Stage::Checking, ..)) => Verdict::Duplicate,
             Some((true, Stage::Losing, ..)) | Some((false, ..)) => Verdict::Refuse(Denial::StaleAttempt),
             None => self.reported_without_lease(now, term, node, (task, attempt, fence)),
         };
@@ -71,10 +71,10 @@ impl Board {
             return Verdict::AlreadySettled;
         }
         let next = self.groups.attempt_of(task).or_else(|| self.delayed.attempt_of(task));
-        if fence.term == term || next.is_some_and(|next| next != attempt) {
+        if self.gave(term, fence) || next.is_some_and(|next| next != attempt) {
             return Verdict::Refuse(Denial::StaleAttempt);
         }
-        if next.is_none() && self.settled.contains(task) {
+        if next.is_none() && self.settled.outdates(task, attempt) {
             return Verdict::Refuse(Denial::AlreadyEnded);
         }
         // A former leader's hand-out that nobody was given since. What isn't in memory is the ledger's to judge.
@@ -92,6 +92,7 @@ impl Board {
                 stage: Stage::Ending,
                 takes_slot: false,
                 revived: None,
+                questions: 0,
             },
         );
         Verdict::Adopt
@@ -112,7 +113,7 @@ impl Board {
         match stage {
             Stage::Running => self.requeue(task),
             Stage::Cancelling => self.drop_lease(task, None, Next::Final),
-            Stage::Unverified | Stage::Ending | Stage::Losing => out.push(Output::Ignored { why: Ignored::NoSuchLease }),
+            _ => out.push(Output::Ignored { why: Ignored::NoSuchLease }),
         }
     }
 
@@ -127,21 +128,41 @@ impl Board {
 
     pub(super) fn settle(&mut self, task: TaskId, fence: Fence, next: Next, out: &mut Vec<Output>) {
         match self.leases.get(task).filter(|lease| lease.fence == fence).map(|lease| lease.stage) {
+            Some(_) if next == Next::Final && self.leases.get(task).is_some_and(|lease| lease.revived.is_some()) => {
+                self.ask_again(task, fence, out);
+            }
             Some(stage) => self.drop_lease(task, (stage == Stage::Ending).then_some(fence), next),
             None => out.push(Output::Ignored { why: Ignored::NoSuchLease }),
         }
     }
 
+    /// The task was queued again while its end was being written: which of the two came first, the ledger knows.
+    fn ask_again(&mut self, task: TaskId, fence: Fence, out: &mut Vec<Output>) {
+        self.free(task);
+        self.leases.set_stage(task, Stage::Checking);
+        if let Some(lease) = self.leases.get_mut(task) {
+            lease.revived = None;
+            lease.questions += 1;
+        }
+        out.push(Output::Verify { task, fence });
+    }
+
     pub(super) fn verified(&mut self, task: TaskId, fence: Fence, next: Next, out: &mut Vec<Output>) {
-        let lease = self.leases.get_mut(task).filter(|lease| lease.fence == fence && lease.stage == Stage::Unverified);
-        let Some(lease) = lease else {
+        let Some(lease) = self.leases.get_mut(task).filter(|lease| lease.fence == fence) else {
             out.push(Output::Ignored { why: Ignored::NoSuchLease });
             return;
         };
+        lease.questions = lease.questions.saturating_sub(1);
+        match lease.stage {
+            Stage::Checking if lease.questions == 0 => return self.drop_lease(task, Some(fence), next),
+            Stage::Unverified => {}
+            _ => return,
+        }
         let (node, attempt, pod, takes_slot) = (lease.node, lease.attempt, lease.pod, lease.takes_slot);
         match &next {
             Next::Ready { group, attempt: expected } | Next::Delayed { group, attempt: expected, .. } if *expected == attempt => {
                 lease.group = Some(group.clone().into());
+                lease.revived = None;
                 self.leases.set_stage(task, Stage::Running);
             }
             _ => {
@@ -155,7 +176,7 @@ impl Board {
     pub(super) fn cancelled(&mut self, task: TaskId, out: &mut Vec<Output>) {
         let Some(lease) = self.leases.get_mut(task) else {
             self.take_waiting(task);
-            self.settled.remember(task, None);
+            self.settled.remember(task, None, None);
             return;
         };
         lease.revived = None;

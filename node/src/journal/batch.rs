@@ -170,9 +170,7 @@ impl Batcher {
                 let result = match tokio::time::timeout(patience, written).await {
                     Ok(Ok(Ok(response))) => Ok(response.data.0),
                     Ok(Ok(Err(ClientWriteError::ForwardToLeader(_)))) => Err(ProposeError::NotLeader(term)),
-                    Ok(Ok(Err(ClientWriteError::ChangeMembershipError(error)))) => {
-                        Err(ProposeError::Stopped(error.to_string()))
-                    }
+                    Ok(Ok(Err(ClientWriteError::ChangeMembershipError(error)))) => Err(ProposeError::Stopped(error.to_string())),
                     Ok(Err(_)) => Err(ProposeError::Stopped("the engine has ended".to_owned())),
                     Err(_) => Err(ProposeError::TimedOut),
                 };

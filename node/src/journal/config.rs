@@ -49,7 +49,8 @@ pub struct JournalConfig {
     pub heartbeat_interval: Duration,
     /// How long openraft itself waits for a Vote; between `heartbeat_interval` and `raft_lease`.
     pub vote_patience: Duration,
-    /// For how long a follower that heard its leader refuses to vote (openraft's `election_timeout_max`).
+    /// For how long a follower that heard its leader refuses to vote (openraft's `election_timeout_max`). Short: that nobody
+    /// stands against a living leader is the election's work, this would only delay the successor of a dead one.
     pub raft_lease: Duration,
     /// Whether raft sends heartbeats of its own. Liveness rests on the election's beats, but an idle follower learns
     /// of the last commit only by one of these.
@@ -123,7 +124,7 @@ impl JournalConfig {
             vote_try: Duration::from_millis(130),
             heartbeat_interval: Duration::from_millis(300),
             vote_patience: Duration::from_millis(400),
-            raft_lease: Duration::from_millis(500),
+            raft_lease: Duration::from_millis(420),
             raft_heartbeats: true,
             entry_facts: 1_000,
             entry_bytes: MIB,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::task::{AttemptEnd, AttemptNumber, Fence, IdempotencyKey, NodeId, SwarmId, TaskId, TaskSpec, Term, UnixMillis};
+pub(super) use crate::task::{Denial, MemberRole};
 
 /// The format of entries written by this version. A node refuses entries of a newer one and stops.
 pub const FORMAT: u16 = 1;
@@ -106,16 +107,6 @@ pub struct Member {
     pub role: MemberRole,
 }
 
-/// What a node may do in the swarm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MemberRole {
-    /// It may hold the journal and vote; whether it does now is Raft's membership.
-    Voter,
-    /// It only ever works.
-    Worker,
-}
-
 /// What the fold answers to one fact, in the order of the entry's facts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -136,25 +127,4 @@ pub enum Reply {
     },
     /// It does not count.
     Denied(Denial),
-}
-
-/// Why the fold, or the leader before it, lets something not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum Denial {
-    /// The entry's leadership is over.
-    #[error("the leadership that proposed it is over")]
-    Fenced,
-    /// No such task.
-    #[error("there is no such task")]
-    UnknownTask,
-    /// The task is already in a final state.
-    #[error("the task has already ended")]
-    AlreadyEnded,
-    /// The task was handed out again, or that attempt has ended.
-    #[error("the attempt has been replaced by a later one")]
-    StaleAttempt,
-    /// Only a dead or cancelled task can be queued again.
-    #[error("the task has not ended")]
-    NotEnded,
 }

@@ -149,6 +149,7 @@ impl LogStore {
         let recent = super::log_writer::read_start(&database, &path)?;
         let database = Mutex::new(Some(Arc::new(database)));
         let shared = Arc::new(Shared { database, recent: Mutex::new(recent), recent_bytes: config.recent_bytes });
+        let guard = stopped.clone();
         let writer = Writer::new(Arc::clone(&shared), stopped, config);
         let submit = match config.executor {
             Executor::Inline => Submit::Inline(Arc::new(Mutex::new(writer))),
@@ -157,7 +158,7 @@ impl LogStore {
                 let limit = config.log_batch;
                 std::thread::Builder::new()
                     .name("journal-log".to_owned())
-                    .spawn(move || writer.run(receiver, limit))
+                    .spawn(move || guard.guarded("the log's thread", || writer.run(receiver, limit)))
                     .map_err(|source| JournalError::Unreadable { path, source })?;
                 Submit::Thread(sender)
             }
@@ -183,12 +184,12 @@ impl LogStore {
     }
 
     /// Entries from `start` on, before `end`, at least one if there is one, and no more than `bound` bytes beyond that.
-    pub(super) fn read(&self, start: u64, end: u64, bound: usize) -> Result<Vec<RaftEntry>, StorageError> {
+    pub(super) fn read(&self, start: u64, end: u64, bound: usize) -> Result<Vec<RaftEntry>, io::Error> {
         if let Some(entries) = self.shared.recent().range(start, end, bound) {
             return Ok(entries);
         }
-        let mut entries = self.shared.database().and_then(|database| read_file(&database, start, end, bound))
-            .map_err(|error| failed(ErrorSubject::Logs, ErrorVerb::Read, error))?;
+        let database = self.shared.database()?;
+        let mut entries = read_file(&database, start, end, bound)?;
         // What is not written yet follows from memory; a bounded read may end early instead.
         let next = entries.last().map_or(start, |entry| entry.log_id.index + 1);
         if bound == usize::MAX
@@ -265,11 +266,11 @@ impl RaftLogReader<Types> for LogStore {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => u64::MAX,
         };
-        self.read(start, end, usize::MAX)
+        self.read(start, end, usize::MAX).map_err(|error| failed(ErrorSubject::Logs, ErrorVerb::Read, error))
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, StorageError> {
-        self.read(start, end, READ_BYTES)
+        self.read(start, end, READ_BYTES).map_err(|error| failed(ErrorSubject::Logs, ErrorVerb::Read, error))
     }
 }
 
@@ -326,7 +327,11 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
         let before = match log_id.index.checked_sub(1) {
-            Some(index) => self.read(index, log_id.index, 1)?.first().map(|entry| entry.log_id),
+            Some(index) => {
+                let one = self.read(index, log_id.index, 1);
+                let one = one.map_err(|error| failed(ErrorSubject::Logs, ErrorVerb::Read, error))?;
+                one.first().map(|entry| entry.log_id)
+            }
             None => None,
         };
         let before = before.max(self.shared.recent().purged);

@@ -63,11 +63,14 @@ pub(super) struct Writer {
     scratch: Vec<u8>,
     path: PathBuf,
     quick_repair_from: u64,
+    /// Why nothing more is written.
+    failed: Option<String>,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, stop: Stop, config: &JournalConfig) -> Self {
-        Writer { shared, stop, scratch: Vec::new(), path: config.log_path(), quick_repair_from: config.quick_repair_from }
+        let (path, quick_repair_from) = (config.log_path(), config.quick_repair_from);
+        Writer { shared, stop, scratch: Vec::new(), path, quick_repair_from, failed: None }
     }
 
     /// Writes until every sender is gone.
@@ -84,8 +87,8 @@ impl Writer {
 
     /// Writes operations in one transaction and reports to each.
     pub(super) fn write(&mut self, batch: Vec<Operation>) {
-        let result = match self.stop.reason() {
-            Some(reason) => Err(io::Error::other(reason)),
+        let result = match &self.failed {
+            Some(reason) => Err(io::Error::other(reason.clone())),
             None => self.transaction(&batch),
         };
         let last = batch.iter().filter_map(|operation| match operation {
@@ -94,13 +97,20 @@ impl Writer {
         });
         match &result {
             Ok(()) => last.max().into_iter().for_each(|last| self.shared.flushed(last)),
-            Err(error) => self.stop.now(format!("the log could not be written: {error}")),
+            Err(error) => {
+                let reason = format!("the log could not be written: {error}");
+                self.stop.now(reason.clone());
+                self.failed.get_or_insert(reason);
+            }
         }
         if batch.iter().any(|operation| matches!(operation, Operation::Close { .. })) {
             self.shared.close();
         }
         for operation in batch {
-            let again = result.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()));
+            let again = match &result {
+                Ok(()) => Ok(()),
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            };
             operation.finish(again);
         }
     }
@@ -231,11 +241,7 @@ pub(super) fn read_start(database: &Database, path: &Path) -> Result<Recent, Jou
     };
     let found: u32 = read_meta(&meta, "format").map_err(|error| damaged(error.to_string()))?.unwrap_or(0);
     if found > FORMAT {
-        return Err(JournalError::NewerFormat {
-            path: path.parent().unwrap_or(path).to_owned(),
-            found,
-            known: FORMAT,
-        });
+        return Err(JournalError::NewerFormat { path: path.parent().unwrap_or(path).to_owned(), found, known: FORMAT });
     }
     read_state(&read, &meta).map_err(|error| damaged(error.to_string()))
 }
@@ -259,10 +265,7 @@ fn read_meta<T: serde::de::DeserializeOwned>(
     codec::decode(bytes.value()).map(Some).map_err(io::Error::other)
 }
 
-fn read_state(
-    read: &redb::ReadTransaction,
-    meta: &impl ReadableTable<&'static str, &'static [u8]>,
-) -> Result<Recent, io::Error> {
+fn read_state(read: &redb::ReadTransaction, meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Recent, io::Error> {
     let purged: Option<LogId> = read_meta(meta, "purged")?;
     let log = read.open_table(LOG).map_err(io::Error::other)?;
     let last = match log.last().map_err(io::Error::other)? {

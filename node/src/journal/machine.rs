@@ -235,9 +235,9 @@ impl Machine {
 fn change(entry: RaftEntry) -> Result<(LogId, Change), LedgerError> {
     let change = match entry.payload {
         EntryPayload::Blank => Change::Nothing,
-        EntryPayload::Normal(blob) => {
-            Change::Facts(blob.entry().map_err(|error| LedgerError::Entry { index: entry.log_id.index, detail: error.to_string() })?)
-        }
+        EntryPayload::Normal(blob) => Change::Facts(
+            blob.entry().map_err(|error| LedgerError::Entry { index: entry.log_id.index, detail: error.to_string() })?,
+        ),
         EntryPayload::Membership(membership) => Change::Membership(Box::new(Membership::new(Some(entry.log_id), membership))),
     };
     Ok((entry.log_id, change))

@@ -143,9 +143,8 @@ fn wrong_answer() -> Failure {
     Failure::Unreachable(AnyError::error("the answer is not to what was asked"))
 }
 
-/// Whether a vote was refused only because the voter still counts on its last leader: it has neither promised itself to
-/// anybody newer, nor does its log go further.
-fn is_lease(asked: &VoteRequest<u64>, answer: &VoteResponse<u64>) -> bool {
+/// Whether a refusal can only be the follower's lease: its vote is older than ours and its log is not longer.
+fn is_leased(asked: &VoteRequest<u64>, answer: &VoteResponse<u64>) -> bool {
     !answer.vote_granted && answer.vote < asked.vote && answer.last_log_id <= asked.last_log_id
 }
 
@@ -180,8 +179,8 @@ impl RaftNetwork<Types> for Link {
         }
     }
 
-    /// Asks again inside the window: one lost reply must not cost an election, nor must the rest of the lease that the
-    /// last leader's last words gave it. That it is dead has been decided by the election before a vote is asked for.
+    /// Asks again inside the window: neither one lost reply nor a follower's lease on a leader that is known to be gone
+    /// must cost an election. (The election has made sure that a majority hears no leader before anybody asks.)
     async fn vote(
         &mut self,
         rpc: VoteRequest<u64>,
@@ -190,11 +189,8 @@ impl RaftNetwork<Types> for Link {
         let end = Instant::now() + self.network.vote_window;
         loop {
             let failure = match self.ask(&AskRef::Vote(&rpc), self.network.vote_try).await {
-                Ok(Answer::Vote(answer)) if Instant::now() + VOTE_PAUSE >= end || !is_lease(&rpc, &answer) => return Ok(answer),
-                Ok(Answer::Vote(_)) => {
-                    tokio::time::sleep(VOTE_PAUSE).await;
-                    continue;
-                }
+                Ok(Answer::Vote(answer)) if !is_leased(&rpc, &answer) || Instant::now() + VOTE_PAUSE >= end => return Ok(answer),
+                Ok(Answer::Vote(_)) => Failure::Lost(AnyError::error("the lease of the last leader has not run out")),
                 Ok(_) => wrong_answer(),
                 Err(failure) => failure,
             };

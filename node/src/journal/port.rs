@@ -112,7 +112,7 @@ pub trait Journal: Send + Sync + 'static {
     /// Asks Raft for the votes of the next term, once. Answers with the term that this node now leads.
     fn elect(&self) -> BoxFuture<'static, Result<Term, ElectError>>;
 
-    /// Creates the log with its first voters, on exactly one of them; a second call with the same set is harmless.
+    /// Creates the log with its first voters. Every founding voter calls it with the same set; a second call is harmless.
     fn initialize(&self, voters: Vec<NodeId>) -> BoxFuture<'static, Result<(), MembershipError>>;
 
     /// Lets a node receive the log without counting.

@@ -52,7 +52,10 @@ struct Inner {
 
 impl std::fmt::Debug for RaftJournal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RaftJournal").field("local", &self.0.local).field("status", &*self.0.status.borrow()).finish_non_exhaustive()
+        f.debug_struct("RaftJournal")
+            .field("local", &self.0.local)
+            .field("status", &*self.0.status.borrow())
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,22 +90,20 @@ impl RaftJournal {
         let machine = Machine::new(ledger.clone(), config.executor, applied.clone(), Arc::clone(&snapshots), stop.clone());
         machine.catch_up(&log)?;
         let gates = Arc::new(Gates::new(!log.is_fresh()));
-        let network = Network {
-            mesh,
-            gates: Arc::clone(&gates),
-            vote_window: config.ratify_window,
-            vote_try: config.vote_try,
-        };
+        let network = Network { mesh, gates: Arc::clone(&gates), vote_window: config.ratify_window, vote_try: config.vote_try };
         let raft = Raft::new(local.0, engine, network, log.clone(), machine)
             .await
             .map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
+        // The engine answers this behind its first report of its own state. Without it the status of a restarted node may
+        // read as if it had never voted, and its election would not wait for the lease that it may have granted.
+        raft.with_raft_state(|_| ()).await.map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
         let server = Arc::new(Server::new(raft.clone(), Arc::clone(&gates), &config));
-        tokio::spawn(Arc::clone(&server).run(raft_inbox, config.serving));
+        stop.guard("answering other nodes", Arc::clone(&server).run(raft_inbox, config.serving));
         let (entrance, batcher) = batch::channel(&config, raft.clone(), stop.clone());
-        tokio::spawn(batcher.run());
+        stop.guard("the batcher", batcher.run());
         let status = watch::Sender::new(RaftStatus::default());
-        tokio::spawn(follow(raft.clone(), log.clone(), status.clone(), stop.clone()));
-        tokio::spawn(make_snapshots(raft.clone(), snapshots, stop.clone()));
+        stop.guard("following the engine", follow(raft.clone(), log.clone(), status.clone(), stop.clone()));
+        stop.guard("making snapshots", make_snapshots(raft.clone(), snapshots, stop.clone()));
         let inner = Inner { local, raft, entrance, ledger, log, server, gates, status, applied, stop, written, config };
         inner.status.send_replace(derive(&inner.raft.metrics().borrow(), inner.log.last()));
         Ok(RaftJournal(Arc::new(inner)))
@@ -204,20 +205,21 @@ fn derive(metrics: &Metrics, last: Option<super::engine::LogId>) -> RaftStatus {
 async fn follow(raft: Raft, log: LogStore, status: watch::Sender<RaftStatus>, stop: Stop) {
     let mut metrics = raft.metrics();
     loop {
-        {
+        let fresh = {
             let now = metrics.borrow_and_update();
             if let Err(fatal) = &now.running_state {
                 stop.now(format!("the replication engine has ended: {fatal}"));
             }
-            let fresh = derive(&now, log.last());
-            status.send_if_modified(|known| {
-                let changed = *known != fresh;
-                if changed {
-                    *known = fresh;
-                }
-                changed
-            });
-        }
+            derive(&now, log.last())
+        };
+        // The engine's own guard is gone by now: a reader that holds on to the status must never hold up the engine.
+        status.send_if_modified(|known| {
+            let changed = *known != fresh;
+            if changed {
+                *known = fresh;
+            }
+            changed
+        });
         if metrics.changed().await.is_err() {
             return;
         }
@@ -290,6 +292,11 @@ impl Inner {
         }
     }
 
+    /// Looked at first: the engine of a follower may call a change under way what is only not its business.
+    fn must_lead(&self) -> Result<(), MembershipError> {
+        if self.raft.server_metrics().borrow().state.is_leader() { Ok(()) } else { Err(MembershipError::NotLeader) }
+    }
+
     async fn initialize(&self, voters: Vec<NodeId>) -> Result<(), MembershipError> {
         let set: BTreeSet<u64> = voters.iter().map(|voter| voter.0).collect();
         match self.raft.initialize(set.clone()).await {
@@ -303,7 +310,7 @@ impl Inner {
     }
 
     async fn stop(&self) {
-        self.stop.now("it was closed".to_owned());
+        self.stop.closing();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the replication engine did not end well");
         }
@@ -318,6 +325,7 @@ impl Inner {
             tracing::warn!(%error, "the ledger did not close");
         }
         self.log.close().await;
+        self.stop.now("it was closed".to_owned());
     }
 }
 
@@ -353,14 +361,22 @@ impl Journal for RaftJournal {
     }
 
     fn add_learner(&self, node: NodeId) -> BoxFuture<'static, Result<(), MembershipError>> {
-        let raft = self.0.raft.clone();
-        async move { raft.add_learner(node.0, openraft::EmptyNode {}, false).await.map(drop).map_err(explain) }.boxed()
+        let inner = Arc::clone(&self.0);
+        async move {
+            inner.must_lead()?;
+            inner.raft.add_learner(node.0, openraft::EmptyNode {}, false).await.map(drop).map_err(explain)
+        }
+        .boxed()
     }
 
     fn change_voters(&self, voters: Vec<NodeId>) -> BoxFuture<'static, Result<(), MembershipError>> {
-        let raft = self.0.raft.clone();
+        let inner = Arc::clone(&self.0);
         let set: BTreeSet<u64> = voters.into_iter().map(|voter| voter.0).collect();
-        async move { raft.change_membership(set, false).await.map(drop).map_err(explain) }.boxed()
+        async move {
+            inner.must_lead()?;
+            inner.raft.change_membership(set, false).await.map(drop).map_err(explain)
+        }
+        .boxed()
     }
 
     fn status(&self) -> watch::Receiver<RaftStatus> {

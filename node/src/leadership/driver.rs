@@ -17,12 +17,17 @@ use tokio::sync::{mpsc, watch};
 use super::keep::{Belongs, Keep, Members};
 use super::{Gate, NarrationKind, Narrator, Standing, words};
 use crate::clock::SharedClock;
-use crate::journal::{Fact, Ledger, Member, MemberRole, ProposeError, RaftStatus, SharedJournal};
+use crate::journal::{Fact, Ledger, Member, ProposeError, RaftStatus, SharedJournal};
 use crate::mesh::{Incoming, PeerEvent, Service, SharedMesh};
-use crate::task::{NodeId, SwarmId, Term};
+use crate::task::{MemberRole, NodeId, SwarmId, Term};
 
 /// Between two tries to write the opening entry.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// Gives a node's name for people.
+pub(crate) type Naming = Arc<dyn Fn(NodeId) -> String + Send + Sync>;
+/// Stops the whole node.
+pub(crate) type Failing = Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>;
 
 /// What the driver is given.
 pub(crate) struct Driver {
@@ -36,9 +41,9 @@ pub(crate) struct Driver {
     pub(crate) narrator: Narrator,
     pub(crate) standing: watch::Sender<Standing>,
     /// Names a node for people.
-    pub(crate) names: Arc<dyn Fn(NodeId) -> String + Send + Sync>,
+    pub(crate) names: Naming,
     /// Stops the whole node: a promise could not be kept on disk.
-    pub(crate) fail: Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>,
+    pub(crate) fail: Failing,
 }
 
 /// Where the driver's inputs come from.
@@ -54,6 +59,8 @@ struct Running {
     answers: FuturesUnordered<BoxFuture<'static, Option<Input>>>,
     raft: RaftStatus,
     last_refusal: Option<String>,
+    /// The peers in reach, so that a second greeting is not told again.
+    seen: BTreeSet<NodeId>,
 }
 
 impl Driver {
@@ -61,7 +68,8 @@ impl Driver {
     pub(crate) async fn run(self, machine: Machine, first: Outputs, mut sources: Sources) {
         let mut status = self.journal.status();
         let raft = status.borrow_and_update().clone();
-        let mut running = Running { driver: self, machine, answers: FuturesUnordered::new(), raft, last_refusal: None };
+        let mut running =
+            Running { driver: self, machine, answers: FuturesUnordered::new(), raft, last_refusal: None, seen: BTreeSet::new() };
         running.carry_out(first);
         running.publish();
         loop {
@@ -144,13 +152,16 @@ impl Running {
     fn take_peer(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Up(peer) => {
-                self.driver.narrator.tell(NarrationKind::Peer, format!("sees {} at {}", peer.name, peer.address));
+                if self.seen.insert(peer.node) {
+                    self.driver.narrator.tell(NarrationKind::PeerUp, format!("sees {} at {}", peer.name, peer.address));
+                }
                 let swarm = peer.swarm.map(|swarm| election::SwarmId(swarm.0));
                 self.step(Input::Seen { node: election::NodeId(peer.node.0), swarm });
             }
             PeerEvent::Down { node, gone } => {
+                self.seen.remove(&node);
                 let how = if gone { "its process is gone" } else { "the connection ended" };
-                self.driver.narrator.tell(NarrationKind::Peer, format!("lost sight of {}: {how}", (self.driver.names)(node)));
+                self.driver.narrator.tell(NarrationKind::PeerDown, format!("lost sight of {}: {how}", (self.driver.names)(node)));
                 self.step(Input::Lost(election::NodeId(node.0)));
                 if gone {
                     self.step(Input::PeerGone(election::NodeId(node.0)));
@@ -199,7 +210,8 @@ impl Running {
             Output::Following { leader, term } => self.following(NodeId(leader.0), Term(term.0)),
             Output::Leaderless { last, term } => {
                 self.change(|standing| standing.leader = None);
-                let text = format!("hears nothing more of {}, the leader of term {}", (self.driver.names)(NodeId(last.0)), term.0);
+                let text =
+                    format!("hears nothing more of {}, the leader of term {}", (self.driver.names)(NodeId(last.0)), term.0);
                 self.driver.narrator.tell(NarrationKind::Leaderless, text);
             }
             Output::PersistPledge(pledge) => self.persist_pledge(members_of(&pledge)),
@@ -288,8 +300,12 @@ impl Running {
     fn may_act(&mut self, term: Term) {
         let (node, since) = (self.driver.node, self.driver.clock.now());
         let view = self.machine.view();
-        let votes = view.votes.values().filter(|to| to.0 == node.0).count().max(1);
-        let why = format!("rank {}, {votes} of {} votes", view.rank.0, view.voters.len());
+        let votes = view.votes.values().filter(|to| to.0 == node.0).count();
+        let why = match votes {
+            0 if view.voters.len() == 1 => "the only voter".to_owned(),
+            0 => format!("rank {}, the highest bid among the founders", view.rank.0),
+            votes => format!("rank {}, {} of {} votes", view.rank.0, votes + 1, view.voters.len()),
+        };
         self.change(|standing| {
             standing.why = why;
             standing.acting = Some(term);

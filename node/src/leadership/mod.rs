@@ -10,7 +10,7 @@ mod narration;
 mod standing;
 mod words;
 
-pub(crate) use driver::{Driver, Sources};
+pub(crate) use driver::{Driver, Failing, Naming, Sources};
 pub use gate::Gate;
 pub use keep::KeepError;
 pub(crate) use keep::{Belongs, Keep};

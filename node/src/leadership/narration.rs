@@ -36,8 +36,12 @@ pub enum NarrationKind {
     Following,
     /// This node stopped acting as the leader, or knows of none.
     Leaderless,
-    /// A peer came, went or was turned away.
-    Peer,
+    /// A peer can be reached.
+    PeerUp,
+    /// A peer can't be reached any more.
+    PeerDown,
+    /// A member began to offer its slots, was lost, or is back (told by the leader).
+    Member,
     /// Something the owner should look at.
     Warning,
 }

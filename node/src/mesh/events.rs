@@ -66,10 +66,9 @@ impl Events {
 fn coalesce(waiting: &mut VecDeque<PeerEvent>, mut event: PeerEvent) {
     if let PeerEvent::Refused { .. } = event {
         let refused = |event: &PeerEvent| matches!(event, PeerEvent::Refused { .. });
-        if waiting.iter().filter(|event| refused(event)).count() >= REFUSALS {
-            if let Some(oldest) = waiting.iter().position(refused) {
-                waiting.remove(oldest);
-            }
+        let full = waiting.iter().filter(|event| refused(event)).count() >= REFUSALS;
+        if let Some(oldest) = waiting.iter().position(refused).filter(|_| full) {
+            waiting.remove(oldest);
         }
     } else if let Some(last) = waiting.iter().rposition(|earlier| node_of(earlier) == node_of(&event)) {
         match (&waiting[last], &mut event) {

@@ -10,8 +10,8 @@ use super::{MAX_MESSAGE, Service};
 /// Bytes before the payload: length (4), service (1), kind (1), id (8); numbers big endian.
 pub(crate) const HEADER: usize = 14;
 
-/// The largest hello, in bytes.
-pub(crate) const MAX_HELLO: usize = 4 << 10;
+/// The largest frame that links send for themselves (hellos, contacts), in bytes.
+pub(crate) const MAX_CONTROL: usize = 4 << 10;
 
 /// What kind of frame it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Hello = 4,
     /// Nothing to say, still here.
     Ping = 5,
+    /// Who else can be reached where.
+    Contacts = 6,
 }
 
 /// A frame that breaks the rules; its sender is not talked to any longer.
@@ -36,8 +38,8 @@ pub(crate) enum Kind {
 pub(crate) enum FrameError {
     #[error("a frame of {0} bytes, more than the limit of {MAX_MESSAGE}")]
     TooLarge(u32),
-    #[error("a hello of {0} bytes, more than the limit of {MAX_HELLO}")]
-    HelloTooLarge(u32),
+    #[error("a hello or list of contacts of {0} bytes, more than the limit of {MAX_CONTROL}")]
+    ControlTooLarge(u32),
     #[error("a frame for the unknown service {0}")]
     UnknownService(u8),
     #[error("a frame of the unknown kind {0}")]
@@ -64,7 +66,7 @@ pub(crate) struct Frame {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
-        [Kind::Message, Kind::Request, Kind::Response, Kind::Refusal, Kind::Hello, Kind::Ping]
+        [Kind::Message, Kind::Request, Kind::Response, Kind::Refusal, Kind::Hello, Kind::Ping, Kind::Contacts]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
@@ -87,8 +89,8 @@ impl Header {
         if size > MAX_MESSAGE {
             return Err(FrameError::TooLarge(length));
         }
-        if kind == Kind::Hello && size > MAX_HELLO {
-            return Err(FrameError::HelloTooLarge(length));
+        if matches!(kind, Kind::Hello | Kind::Ping | Kind::Contacts) && size > MAX_CONTROL {
+            return Err(FrameError::ControlTooLarge(length));
         }
         Ok(Header { length: size, service, kind, id: u64::from_be_bytes(id) })
     }
@@ -137,9 +139,9 @@ mod tests {
         assert!(Header::parse(&header(limit, 2, 0)).is_ok());
         assert_eq!(Header::parse(&header(limit + 1, 2, 0)), Err(FrameError::TooLarge(limit + 1)));
         assert_eq!(Header::parse(&header(u32::MAX, 2, 0)), Err(FrameError::TooLarge(u32::MAX)));
-        assert_eq!(Header::parse(&header(5000, 0, 4)), Err(FrameError::HelloTooLarge(5000)));
+        assert_eq!(Header::parse(&header(5000, 0, 4)), Err(FrameError::ControlTooLarge(5000)));
         assert_eq!(Header::parse(&header(0, 6, 0)), Err(FrameError::UnknownService(6)));
-        assert_eq!(Header::parse(&header(0, 0, 6)), Err(FrameError::UnknownKind(6)));
+        assert_eq!(Header::parse(&header(0, 0, 7)), Err(FrameError::UnknownKind(7)));
     }
 
     #[test]

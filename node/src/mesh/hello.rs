@@ -67,8 +67,7 @@ impl Hello {
 
     /// Reads what a peer said.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Hello, Objection> {
-        let mut hello: Hello =
-            ciborium::from_reader(bytes).map_err(|problem| Objection::Unreadable(problem.to_string()))?;
+        let mut hello: Hello = ciborium::from_reader(bytes).map_err(|problem| Objection::Unreadable(problem.to_string()))?;
         hello.name = plain(&hello.name);
         hello.version = plain(&hello.version);
         Ok(hello)

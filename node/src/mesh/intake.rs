@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::contacts::Contact;
 use super::events::Events;
 use super::frame::{Frame, Kind};
 use super::hello::{Hello, Objection};
@@ -42,12 +44,18 @@ pub(crate) struct Intake {
     events: Events,
     hellos: u32,
     window: Instant,
+    contacts: Option<mpsc::Sender<Vec<Contact>>>,
 }
 
 impl Intake {
     /// The way in for what the peer of `link` sends.
     pub(crate) fn new(link: Arc<Link>, table: Arc<Table>, inlets: &Inlets, events: Events) -> Intake {
-        Intake { link, table, delivery: inlets.delivery(), events, hellos: 0, window: Instant::now() }
+        Intake { link, table, delivery: inlets.delivery(), events, hellos: 0, window: Instant::now(), contacts: None }
+    }
+
+    /// Passes on whom the peer names; what is not taken quickly enough is dropped, it will be told again.
+    pub(crate) fn with_contacts(self, contacts: mpsc::Sender<Vec<Contact>>) -> Intake {
+        Intake { contacts: Some(contacts), ..self }
     }
 
     /// Whose frames these are.
@@ -65,6 +73,7 @@ impl Intake {
             Kind::Refusal => self.link.settle(id, None),
             Kind::Hello => self.hello(&payload)?,
             Kind::Ping => {}
+            Kind::Contacts => self.contacts(&payload),
         }
         Ok(())
     }
@@ -86,6 +95,12 @@ impl Intake {
             self.delivery.deliver(service, Incoming { from, bytes, reply: Some(reply) }).await;
         } else if let Err(problem) = self.link.push(Frame::bare(service, Kind::Refusal, id)) {
             tracing::debug!(%from, ?service, %problem, "a refusal could not be queued");
+        }
+    }
+
+    fn contacts(&self, bytes: &[u8]) {
+        if let Some(contacts) = &self.contacts {
+            drop(contacts.try_send(super::contacts::decode(bytes)));
         }
     }
 

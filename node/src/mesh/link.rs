@@ -67,8 +67,7 @@ impl Link {
         let (urgent, urgent_out) = mpsc::channel(QUEUE);
         let (bulk, bulk_out) = mpsc::channel(QUEUE);
         let queued = Arc::new(AtomicUsize::new(0));
-        let outlet =
-            Outlet { table, urgent: urgent_out, bulk: bulk_out, queued: queued.clone(), swarm, held: None };
+        let outlet = Outlet { table, urgent: urgent_out, bulk: bulk_out, queued: queued.clone(), swarm, held: None };
         let link = Link {
             node: peer.node,
             peer: Mutex::new(peer),

@@ -3,13 +3,14 @@
 //! Nodes join and leave; links can be cut and healed, also in one direction, and reset. Its only clock is tokio's, so that
 //! it runs under paused time and two runs are alike. Deliberately not here: latency and loss; who wants them builds on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::events::Events;
 use super::hello::Objection;
@@ -31,7 +32,7 @@ pub struct MemoryNetwork(Arc<Mutex<State>>);
 struct State {
     seats: BTreeMap<NodeId, Seat>,
     /// Directions in which nothing passes.
-    cut: BTreeSet<(NodeId, NodeId)>,
+    cut: BTreeMap<(NodeId, NodeId), Instant>,
     boots: BTreeMap<NodeId, u64>,
 }
 
@@ -87,15 +88,18 @@ impl MemoryNetwork {
 
     /// Nothing passes from one node to the other any more; after [`SILENCE`] the link is lost for both.
     pub fn cut_one_way(&self, from: NodeId, to: NodeId) {
-        if !self.state().cut.insert((from, to)) {
+        let since = Instant::now();
+        if self.is_cut(from, to) {
             return;
         }
+        self.state().cut.insert((from, to), since);
         let Some(link) = self.link(from, to) else { return };
         let network = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(SILENCE).await;
             let same = network.link(from, to).is_some_and(|current| Arc::ptr_eq(&current, &link));
-            if same && network.is_cut(from, to) {
+            let still = network.state().cut.get(&(from, to)) == Some(&since);
+            if same && still {
                 network.disconnect(from, to);
             }
         });
@@ -136,7 +140,7 @@ impl MemoryNetwork {
     }
 
     fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
-        self.state().cut.contains(&(from, to))
+        self.state().cut.contains_key(&(from, to))
     }
 
     fn vacate(&self, seat: &Seat) {

@@ -1,7 +1,7 @@
 //! How nodes reach each other: who is connected, one message to one node, one to all, and questions with an answer.
 //!
 //! Bytes enter and leave; what they mean is the other rooms' business. No libp2p type leaves this room.
-//! Delivery is at most once and in order per peer and [`Service`]; nothing is retried here.
+//! Delivery is at most once and in order per peer and service; nothing is retried here.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::task::{NodeId, SwarmId};
 
+mod contacts;
 #[cfg(test)]
 mod contract;
 mod events;

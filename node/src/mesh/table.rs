@@ -125,7 +125,7 @@ impl Table {
     /// Enters a swarm; each link's outlet tells its peer. Given back are the links to peers of other swarms, which must end.
     pub(crate) fn enter(&self, swarm: SwarmId) -> Vec<Arc<Link>> {
         let links = self.links.write().unwrap_or_else(PoisonError::into_inner);
-        self.swarm.send_if_modified(|current| std::mem::replace(current, Some(swarm)) != Some(swarm));
+        self.swarm.send_if_modified(|current| current.replace(swarm) != Some(swarm));
         let others = |link: &Arc<Link>| link.peer().swarm.is_some_and(|theirs| theirs != swarm);
         links.values().for_each(|link| link.introduce(link.peer(), Some(swarm)));
         links.values().filter(|link| others(link)).cloned().collect()
@@ -176,10 +176,10 @@ impl Table {
             return false;
         }
         seen.order.push_back((from, id));
-        if seen.order.len() > REMEMBERED {
-            if let Some(oldest) = seen.order.pop_front() {
-                seen.known.remove(&oldest);
-            }
+        if seen.order.len() > REMEMBERED
+            && let Some(oldest) = seen.order.pop_front()
+        {
+            seen.known.remove(&oldest);
         }
         true
     }

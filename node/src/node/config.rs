@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use crate::journal::MemberRole;
 use crate::sandbox::ResolvedLimits;
-use crate::task::{GroupName, Pod};
+use crate::task::{GroupName, MemberRole, Pod};
 
 /// The largest number of nodes that found a swarm together.
 pub const MAX_FOUNDERS: u32 = 64;

@@ -15,7 +15,10 @@ use crate::leadership::{Gate, Narrator, Standing};
 use crate::mesh::{Service, SharedMesh};
 use crate::task::NodeId;
 use crate::worker::WorkerHandle;
-use crate::worker::protocol::{ToLeader, ToMember, pack};
+use crate::worker::protocol::{MAX_FRAME, ToLeader, ToMember, pack};
+
+// A frame about work travels as one message of the mesh.
+const _: () = assert!(MAX_FRAME <= crate::mesh::MAX_MESSAGE);
 
 /// For so long the number of waiting tasks is believed. What comes in meanwhile is a small part of the limit that it is
 /// compared with.
@@ -81,8 +84,10 @@ impl Core {
         self.mesh.peers().iter().any(|peer| peer.node == node)
     }
 
+    /// A node's name: as it was heard, else as the journal has it, else its id.
     pub(super) fn name_of(&self, node: NodeId) -> String {
-        self.names.of(node)
+        let written = || self.ledger.member(node).ok().flatten().map(|member| member.name);
+        self.names.of(node).or_else(written).unwrap_or_else(|| node.to_string())
     }
 
     /// Waits until the standing changes, at most this long.
@@ -125,9 +130,8 @@ impl Names {
         }
     }
 
-    /// The node's name, or its id.
-    pub(super) fn of(&self, node: NodeId) -> String {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.get(&node).cloned().unwrap_or_else(|| node.to_string())
+    /// The node's name, if it was heard.
+    fn of(&self, node: NodeId) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 }

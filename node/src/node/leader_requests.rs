@@ -55,6 +55,13 @@ pub(super) fn unreadable(error: LedgerError) -> ApiError {
 }
 
 async fn submit(core: &Arc<Core>, term: Term, tasks: Vec<(TaskSpec, Option<IdempotencyKey>)>) -> Tried {
+    let crowded = core
+        .desk
+        .read(|leading| tasks.iter().map(|(spec, _)| &spec.group).find(|group| !leading.board.has_room_for(group)).cloned());
+    if let Some(group) = crowded.flatten() {
+        let why = format!("tasks of too many groups wait already; group {group} would be one more");
+        return Tried::Answered(Err(ApiError::Overloaded(why)));
+    }
     let facts = tasks.into_iter().map(|(spec, key)| Fact::Submitted { spec: Box::new(spec), key }).collect();
     match propose(core, term, facts).await {
         Ok(replies) => {
@@ -236,7 +243,9 @@ async fn output(core: &Arc<Core>, request: Request) -> Tried {
             }
         } else {
             match forward(core, lease.node, &Forwarded::ToMember(request), left + Duration::from_secs(2)).await {
-                Ok(Answer::Ready(answer)) if !matches!(*answer, Err(ApiError::NotFound { .. })) => return Tried::Answered(*answer),
+                Ok(Answer::Ready(answer)) if !matches!(*answer, Err(ApiError::NotFound { .. })) => {
+                    return Tried::Answered(*answer);
+                }
                 _ => {}
             }
         }

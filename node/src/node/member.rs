@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::core::Core;
 use super::desk::DeskInput;
@@ -16,19 +15,14 @@ use crate::worker::protocol::{ToLeader, ToMember, unpack};
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
-/// Between the first heartbeats to a new leader, and how many they are: it may not have taken up its desk when the first
-/// one comes, and it hands nothing out before everybody has said what it holds.
-const EAGER: Duration = Duration::from_millis(25);
-const EAGER_BEATS: u32 = 8;
-
 /// Heartbeats after which unanswered reports go again.
 const RESEND_EVERY: u64 = 4;
 
 /// Sends heartbeats and reports for as long as the node lives. A new leader hears at once what this member holds.
 pub(super) async fn report(core: Arc<Core>) {
     let mut standing = core.standing.clone();
-    let mut next_beat = Instant::now();
-    let mut eager = 0;
+    let mut ticks = tokio::time::interval(HEARTBEAT);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut known = None;
     let mut seq = 0;
     loop {
@@ -43,8 +37,6 @@ pub(super) async fn report(core: Arc<Core>) {
                 if let Some((leader, _)) = now.filter(|_| now != known) {
                     heartbeat(&core, leader, &mut seq);
                     core.worker.resend();
-                    eager = EAGER_BEATS;
-                    next_beat = Instant::now() + EAGER;
                 }
                 known = now;
             }
@@ -54,14 +46,10 @@ pub(super) async fn report(core: Arc<Core>) {
                     core.send_to_leader(leader, reports);
                 }
             }
-            () = tokio::time::sleep_until(next_beat) => {
-                next_beat = Instant::now() + if eager > 0 { EAGER } else { HEARTBEAT };
-                eager = eager.saturating_sub(1);
-                if let Some(leader) = leader {
-                    heartbeat(&core, leader, &mut seq);
-                    if seq.is_multiple_of(RESEND_EVERY) {
-                        core.worker.resend();
-                    }
+            _ = ticks.tick() => if let Some(leader) = leader {
+                heartbeat(&core, leader, &mut seq);
+                if seq.is_multiple_of(RESEND_EVERY) {
+                    core.worker.resend();
                 }
             }
         }
@@ -95,7 +83,7 @@ fn heartbeat(core: &Core, leader: NodeId, seq: &mut u64) {
 /// Passes heartbeats on to the desk for as long as the node lives.
 pub(super) async fn take_heartbeats(core: Arc<Core>, mut inbox: mpsc::Receiver<Incoming>) {
     while let Some(incoming) = inbox.recv().await {
-        if core.standing.borrow().is_leader() {
+        if core.known_leader() == Some(core.node) {
             let input = DeskInput::Heartbeat { from: incoming.from, bytes: incoming.bytes };
             if core.desk_inputs.send(input).await.is_err() {
                 return;
@@ -110,7 +98,7 @@ pub(super) async fn take_heartbeats(core: Arc<Core>, mut inbox: mpsc::Receiver<I
 pub(super) async fn take_work(core: Arc<Core>, mut inbox: mpsc::Receiver<Incoming>) {
     while let Some(incoming) = inbox.recv().await {
         let from = incoming.from;
-        if core.standing.borrow().is_leader() {
+        if core.known_leader() == Some(core.node) {
             match unpack::<ToLeader>(&incoming.bytes) {
                 Ok(messages) => {
                     if core.desk_inputs.send(DeskInput::Reports { from, messages }).await.is_err() {

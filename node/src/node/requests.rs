@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use super::core::Core;
 use super::{leader_requests, views};
-use crate::admission::{self, AdmissionError};
-use crate::api::{ApiError, Request, Response};
-use crate::leadership::Standing;
+use crate::admission;
+use crate::api::{ApiError, Request, Response, StatusView};
 use crate::mesh::{self, RequestError, Service};
-use crate::task::{IdempotencyKey, NodeId, TaskSpec, Term};
+use crate::task::{IdempotencyKey, NodeId, TaskSpec};
 
 /// How long a request waits for a leader before it gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,6 +22,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) const LONGEST_POLL: Duration = Duration::from_secs(30);
 /// Beside a request's own patience, what a forwarded one may take on its way.
 const FORWARD_SLACK: Duration = Duration::from_secs(6);
+/// How long a status waits for the leader's part of it.
+const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -57,15 +57,15 @@ pub(super) enum Tried {
 /// Carries out one request, here or on the leader.
 pub(super) async fn answer(core: &Arc<Core>, request: Request) -> Result<Response, ApiError> {
     let request = prepare(core, request)?;
+    if matches!(request, Request::Status) {
+        return status(core).await.map(|view| Response::Status(Box::new(view)));
+    }
     let started = core.clock.now();
     loop {
         let why = match once(core, &request).await {
             Tried::Answered(answer) => return answer,
             Tried::Again(why) => why,
         };
-        if matches!(request, Request::Status) {
-            return views::status(core).await.map(|view| Response::Status(Box::new(view)));
-        }
         let waited = core.clock.now().saturating_sub(started);
         if waited >= PATIENCE {
             return Err(ApiError::NoLeader { waited, detail: format!("{why}; {}", views::who_is_here(core)) });
@@ -74,12 +74,28 @@ pub(super) async fn answer(core: &Arc<Core>, request: Request) -> Result<Respons
     }
 }
 
+/// How this node is, from itself; how the swarm is, from the leader if it answers.
+async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
+    let mut own = views::status(core).await?;
+    let Some(leader) = core.known_leader().filter(|leader| *leader != core.node) else { return Ok(own) };
+    let asked = Forwarded::ToLeader(Request::Status);
+    if let Ok(Answer::Ready(answer)) = forward(core, leader, &asked, STATUS_PATIENCE).await
+        && let Ok(Response::Status(theirs)) = *answer
+    {
+        own.leader = theirs.leader;
+        own.tasks = theirs.tasks;
+        own.voters = theirs.voters;
+        own.warnings.extend(theirs.warnings);
+        own.age = Duration::ZERO;
+    }
+    Ok(own)
+}
+
 async fn once(core: &Arc<Core>, request: &Request) -> Tried {
     if let Some(term) = core.gate.acting() {
         return leader_requests::answer(core, term, request.clone()).await;
     }
-    let mut standing = core.standing.clone();
-    let Some((leader, term)) = standing.borrow_and_update().leader else {
+    let Some(leader) = core.known_leader() else {
         return Tried::Again("no leader is known".to_owned());
     };
     if leader == core.node {
@@ -87,26 +103,23 @@ async fn once(core: &Arc<Core>, request: &Request) -> Tried {
     }
     let patience = own_patience(request) + FORWARD_SLACK;
     let request = Forwarded::ToLeader(request.clone());
-    let answer = tokio::select! {
-        answer = forward(core, leader, &request, patience) => answer,
-        // A leader that has fallen silent keeps its connection: without this its last askers would wait for all their patience.
-        () = another_leads(&mut standing, (leader, term)) => {
-            return Tried::Again(format!("{} was asked and another node leads now", core.name_of(leader)));
-        }
+    let asked = tokio::select! {
+        asked = forward(core, leader, &request, patience) => asked,
+        // A leader that went silent answers nobody: whoever has asked it need not wait longer than the election.
+        () = leads_no_more(core, leader) => return Tried::Again(format!("the leader {} went silent", core.name_of(leader))),
     };
-    match answer {
+    match asked {
         Ok(Answer::Ready(answer)) => Tried::Answered(*answer),
         Ok(Answer::NotLeading) => Tried::Again(format!("{} does not lead any more", core.name_of(leader))),
         Err(error) => Tried::Again(format!("the leader {} did not answer: {error}", core.name_of(leader))),
     }
 }
 
-/// Returns when another leadership than this one is known.
-async fn another_leads(standing: &mut watch::Receiver<Standing>, this: (NodeId, Term)) {
-    let another = standing.wait_for(|now| now.leader.is_some_and(|known| known != this)).await.is_ok();
-    if !another {
-        std::future::pending::<()>().await;
-    }
+/// Ends when this node follows somebody else, or nobody.
+async fn leads_no_more(core: &Core, leader: NodeId) {
+    let mut standing = core.standing.clone();
+    // Closed means that the node stops; whoever waits is let go then too.
+    let _ = standing.wait_for(|standing| standing.leader.map(|(node, _)| node) != Some(leader)).await;
 }
 
 /// Asks another node.
@@ -166,8 +179,7 @@ async fn answer_as_leader(core: &Arc<Core>, request: Request) -> Answer {
 fn prepare(core: &Core, request: Request) -> Result<Request, ApiError> {
     Ok(match request {
         Request::Submit { tasks } => {
-            admission::check_submission(tasks.iter().map(|(spec, _)| spec), core.waiting(), &core.admission)
-                .map_err(refused)?;
+            admission::check_submission(tasks.iter().map(|(spec, _)| spec), core.waiting(), &core.admission)?;
             Request::Submit { tasks: keyed(core, tasks)? }
         }
         Request::Wait { task, patience } => Request::Wait { task, patience: patience.min(LONGEST_POLL) },
@@ -179,13 +191,6 @@ fn prepare(core: &Core, request: Request) -> Result<Request, ApiError> {
         }
         other => other,
     })
-}
-
-fn refused(error: AdmissionError) -> ApiError {
-    match error {
-        AdmissionError::QueueFull { .. } => ApiError::Overloaded(error.to_string()),
-        _ => ApiError::Invalid(error.to_string()),
-    }
 }
 
 fn own_patience(request: &Request) -> Duration {

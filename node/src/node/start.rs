@@ -2,10 +2,13 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use dunlin_election::{self as election, History, Machine, Settings, Start};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -16,11 +19,11 @@ use super::{Belonging, ConfigError, Loops, Node, NodeConfig, member, requests};
 use crate::admission;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::journal::{JournalConfig, JournalError, RaftJournal};
-use crate::leadership::{Belongs, Driver, Gate, Keep, KeepError, Narrator, Sources, Standing};
-use crate::mesh::PeerEvent;
+use crate::leadership::{Belongs, Driver, Failing, Gate, Keep, KeepError, Naming, Narrator, Sources, Standing};
 use crate::mesh::wire::{self, MeshConfig, MeshError};
-use crate::task::NodeId;
+use crate::mesh::{Incoming, PeerEvent};
 use crate::sandbox::{Sandbox, SandboxConfig, SandboxError};
+use crate::task::NodeId;
 use crate::worker::{DEFAULT_PATH, Handlers, Worker, WorkerConfig};
 
 /// Peer events that may wait for the election's thread.
@@ -113,7 +116,8 @@ impl NodeBuilder {
         let worker = Worker::start(worker_config(&config, node), Arc::new(SandboxRunner::new(sandbox)), handlers);
         let gate = Gate::new(clock.clone());
         let narrator = Narrator::new(clock.clone());
-        let first_standing = Standing { role: "founding", swarm: belongs.as_ref().map(|known| known.swarm), ..Standing::default() };
+        let first_standing =
+            Standing { role: "founding", swarm: belongs.as_ref().map(|known| known.swarm), ..Standing::default() };
         let (standing, standing_seen) = watch::channel(first_standing);
         let (desk_inputs, desk_queue) = mpsc::channel(desk::QUEUE);
         let core = Arc::new(Core {
@@ -154,16 +158,11 @@ impl NodeBuilder {
         let (machine, first) = machine(&core, &keep, belongs, &journal)?;
         let (peers, peers_for_election) = mpsc::channel(PEER_QUEUE);
         let sources = Sources { election: inboxes.election, founding: inboxes.founding, peers: peers_for_election };
-        let election = election_thread(driver, machine, first, sources)?;
+        let election = election_thread(&core, driver, machine, first, sources)?;
 
-        let mut tasks = JoinSet::new();
-        tasks.spawn(pass_on_peers(core.clone(), inboxes.peers, peers));
-        tasks.spawn(desk::run(core.clone(), desk_queue));
-        tasks.spawn(member::report(core.clone()));
-        tasks.spawn(member::take_heartbeats(core.clone(), inboxes.roster));
-        tasks.spawn(member::take_work(core.clone(), inboxes.work));
-        tasks.spawn(requests::serve(core.clone(), inboxes.api));
-        tasks.spawn(watch_journal(core.clone(), journal));
+        let queues =
+            Queues { peers: inboxes.peers, roster: inboxes.roster, work: inboxes.work, api: inboxes.api, desk: desk_queue };
+        let tasks = spawn_loops(&core, &journal, queues, peers);
         Ok(Node { core, loops: Mutex::new(Some(Loops { tasks, election })) })
     }
 }
@@ -209,16 +208,17 @@ fn worker_config(config: &NodeConfig, node: NodeId) -> WorkerConfig {
     }
 }
 
-fn naming(core: &Arc<Core>) -> Arc<dyn Fn(NodeId) -> String + Send + Sync> {
+fn naming(core: &Arc<Core>) -> Naming {
     let core = Arc::downgrade(core);
     Arc::new(move |node| core.upgrade().map_or_else(|| node.to_string(), |core| core.name_of(node)))
 }
 
-fn failing(core: &Arc<Core>) -> Arc<dyn Fn(&dyn std::error::Error) + Send + Sync> {
+fn failing(core: &Arc<Core>) -> Failing {
     let core = Arc::downgrade(core);
     Arc::new(move |error| {
         if let Some(core) = core.upgrade() {
-            let causes: Vec<String> = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
+            let causes: Vec<String> =
+                std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
             core.fail(&format!("{error}{}{}", if causes.is_empty() { "" } else { ": " }, causes.join(": ")));
         }
     })
@@ -237,7 +237,8 @@ fn machine(
         Belonging::Join => 1,
     };
     let settings = Settings { expect, ..Settings::default() };
-    let config = settings.validate().map_err(|error| StartError::System { what: "the election's settings", detail: error.to_string() })?;
+    let config =
+        settings.validate().map_err(|error| StartError::System { what: "the election's settings", detail: error.to_string() })?;
     let raft = crate::journal::Journal::status(journal).borrow().clone();
     let pledge = |members: Vec<(NodeId, u32)>| {
         election::Pledge(members.iter().map(|(node, rank)| (id(node), election::Rank(*rank))).collect())
@@ -278,6 +279,7 @@ fn machine(
 
 /// Beats must not wait for anything that this process does, so the election has a thread and a runtime of its own.
 fn election_thread(
+    core: &Arc<Core>,
     driver: Driver,
     machine: Machine,
     first: election::Outputs,
@@ -285,8 +287,43 @@ fn election_thread(
 ) -> Result<std::thread::JoinHandle<()>, StartError> {
     let failed = |error: std::io::Error| StartError::System { what: "a thread for the election", detail: error.to_string() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let run = move || runtime.block_on(driver.run(machine, first, sources));
+    let core = core.clone();
+    let run = move || runtime.block_on(guard(core, "the election", Box::pin(driver.run(machine, first, sources))));
     std::thread::Builder::new().name("election".to_owned()).spawn(run).map_err(failed)
+}
+
+/// What the node's loops read.
+struct Queues {
+    peers: mpsc::Receiver<PeerEvent>,
+    roster: mpsc::Receiver<Incoming>,
+    work: mpsc::Receiver<Incoming>,
+    api: mpsc::Receiver<Incoming>,
+    desk: mpsc::Receiver<DeskInput>,
+}
+
+fn spawn_loops(
+    core: &Arc<Core>,
+    journal: &Arc<RaftJournal>,
+    queues: Queues,
+    to_election: mpsc::Sender<PeerEvent>,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let mut run = |part, work: BoxFuture<'static, ()>| tasks.spawn(guard(core.clone(), part, work));
+    run("passing on peers", Box::pin(pass_on_peers(core.clone(), queues.peers, to_election)));
+    run("the desk", Box::pin(desk::run(core.clone(), queues.desk)));
+    run("reporting", Box::pin(member::report(core.clone())));
+    run("taking heartbeats", Box::pin(member::take_heartbeats(core.clone(), queues.roster)));
+    run("taking work", Box::pin(member::take_work(core.clone(), queues.work)));
+    run("answering other nodes", Box::pin(requests::serve(core.clone(), queues.api)));
+    run("watching the journal", Box::pin(watch_journal(core.clone(), journal.clone())));
+    tasks
+}
+
+/// Runs one of the node's loops. A bug that ends one by a panic leaves its state in doubt: the node stops.
+async fn guard(core: Arc<Core>, part: &'static str, work: BoxFuture<'static, ()>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        core.fail(&format!("{part} panicked; the log above says where"));
+    }
 }
 
 /// Tells the election and the desk who came and went, and learns names.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::core::Core;
 use super::leader_requests::{read, unreadable};
 use crate::api::{
-    ApiError, AttemptView, LeaderView, MemberState, NodeView, OutputChunk, PodView, Request, Response, StatusView, TaskFilter, TaskResult, TaskSummary,
-    TaskView,
+    ApiError, AttemptView, LeaderView, MemberState, NodeView, OutputChunk, PodView, Request, Response, StatusView, TaskFilter,
+    TaskResult, TaskSummary, TaskView,
 };
 use crate::dispatch::LeaseView;
 use crate::journal::Journal;
@@ -28,8 +28,11 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
     let raft = core.journal.status().borrow().clone();
     let now = core.clock.now();
     let acting = core.gate.acting();
-    let running = core.desk.read(|leading| leading.board.leased()).unwrap_or(0) as u64;
-    let counts = read(core, |core| core.ledger.counts().map_err(unreadable)).await?;
+    let (counts, running) = read(core, |core| {
+        let counts = core.ledger.counts().map_err(unreadable)?;
+        Ok((counts, leased(&core)?.len() as u64))
+    })
+    .await?;
     let waiting = |state: &str| counts.iter().filter(|(_, of, _)| *of == state).map(|(.., count)| count).sum::<u64>();
     let tasks = vec![
         ("queued".to_owned(), waiting("queued").saturating_sub(running)),
@@ -54,8 +57,12 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
     } else if standing.is_leader() && acting.is_none() {
         warnings.push("this node leads but has lost touch with the majority of the voters: nothing is accepted".to_owned());
     }
-    let missing: Vec<String> =
-        raft.voters.iter().filter(|voter| **voter != core.node && !core.is_connected(**voter)).map(|voter| core.name_of(*voter)).collect();
+    let missing: Vec<String> = raft
+        .voters
+        .iter()
+        .filter(|voter| **voter != core.node && !core.is_connected(**voter))
+        .map(|voter| core.name_of(*voter))
+        .collect();
     if !missing.is_empty() {
         warnings.push(format!("not in reach of this node: {}", missing.join(", ")));
     }
@@ -80,16 +87,19 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
 
 /// Groups with waiting tasks that no live member serves.
 fn unserved(core: &Core, counts: &[(GroupName, &'static str, u64)]) -> Vec<String> {
-    let served = core.desk.read(|leading| {
-        leading.liveness.live_pods().flat_map(|pod| pod.groups.iter().cloned()).collect::<BTreeSet<GroupName>>()
-    });
+    let served = core
+        .desk
+        .read(|leading| leading.liveness.live_pods().flat_map(|pod| pod.groups.iter().cloned()).collect::<BTreeSet<GroupName>>());
     let served = served.unwrap_or_default();
     let mut waiting: BTreeMap<&GroupName, u64> = BTreeMap::new();
     for (group, _, count) in counts.iter().filter(|(_, state, _)| matches!(*state, "queued" | "delayed")) {
         *waiting.entry(group).or_default() += count;
     }
     waiting.retain(|group, count| *count > 0 && !served.contains(*group));
-    let line = |(group, count)| format!("{count} tasks wait for group {group}, which no live node serves");
+    let line = |(group, count)| match count {
+        1 => format!("1 task waits for group {group}, which no live node serves"),
+        _ => format!("{count} tasks wait for group {group}, which no live node serves"),
+    };
     waiting.into_iter().map(line).collect()
 }
 
@@ -237,16 +247,23 @@ pub(super) fn tasks(core: &Core, filter: &TaskFilter) -> Result<Vec<TaskSummary>
     }
 }
 
-/// The tasks that are handed out, newest first.
-fn running(core: &Core, filter: &TaskFilter, limit: usize) -> Result<Vec<TaskSummary>, ApiError> {
+/// The tasks that are handed out and have not been reported on.
+fn leased(core: &Core) -> Result<BTreeSet<TaskId>, ApiError> {
     let members = core.ledger.members().map_err(unreadable)?;
     let leased = core.desk.read(|leading| {
         let tasks = members.iter().flat_map(|member| leading.board.leases_of(member.node));
-        tasks.filter(|(_, lease)| !lease.ended).map(|(task, _)| task).collect::<BTreeSet<TaskId>>()
+        tasks.filter(|(_, lease)| !lease.ended).map(|(task, _)| task).collect()
     });
+    Ok(leased.unwrap_or_default())
+}
+
+/// The tasks that are handed out, newest first.
+fn running(core: &Core, filter: &TaskFilter, limit: usize) -> Result<Vec<TaskSummary>, ApiError> {
     let mut found = Vec::new();
-    for task in leased.unwrap_or_default().into_iter().rev().filter(|task| filter.before.is_none_or(|before| *task < before)) {
-        let Some(record) = core.ledger.task(task).map_err(unreadable)?.filter(|record| !record.state.is_final()) else { continue };
+    for task in leased(core)?.into_iter().rev().filter(|task| filter.before.is_none_or(|before| *task < before)) {
+        let Some(record) = core.ledger.task(task).map_err(unreadable)?.filter(|record| !record.state.is_final()) else {
+            continue;
+        };
         let view = summary(core, record)?;
         if filter.group.as_ref().is_none_or(|group| *group == view.group) {
             found.push(view);
@@ -326,4 +343,3 @@ pub(super) async fn output_here(core: &Arc<Core>, request: Request) -> Result<Re
         _ => Err(ApiError::Invalid("a member answers for its own attempts only".to_owned())),
     }
 }
-

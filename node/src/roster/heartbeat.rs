@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::journal::MemberRole;
-use crate::task::{Fence, HeldAttempt, Pod};
+use crate::task::{Fence, HeldAttempt, MemberRole, Pod};
 
 /// The largest heartbeat in bytes; a longer one is refused before it is parsed.
 pub const MAX_HEARTBEAT: usize = 1 << 20;

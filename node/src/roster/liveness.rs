@@ -15,13 +15,15 @@ use crate::task::{LostWhy, NodeId, Pod};
 pub struct LivenessConfig {
     /// A member without a heartbeat for this long is lost.
     pub lost_after: Duration,
+    /// For this long after a member's process was seen to be gone, heartbeats that it had sent before are dropped.
+    pub gone_for: Duration,
     /// Members.
     pub members: usize,
 }
 
 impl Default for LivenessConfig {
     fn default() -> Self {
-        LivenessConfig { lost_after: Duration::from_secs(3), members: 4_096 }
+        LivenessConfig { lost_after: Duration::from_secs(3), gone_for: Duration::from_millis(500), members: 4_096 }
     }
 }
 
@@ -78,6 +80,8 @@ struct Member {
     /// When it was last heard; for one never heard, when it became known.
     heard: Duration,
     lost: Option<Duration>,
+    /// It is lost because its process was gone.
+    gone: bool,
 }
 
 /// The leader's table of members; a new leader begins a new one.
@@ -97,7 +101,7 @@ impl Liveness {
     /// The ledger knows this node. It has [`LivenessConfig::lost_after`] from now to be heard.
     pub fn known(&mut self, now: Duration, node: NodeId) {
         if self.members.len() < self.config.members {
-            self.members.entry(node).or_insert(Member { heartbeat: None, heard: now, lost: None });
+            self.members.entry(node).or_insert(Member { heartbeat: None, heard: now, lost: None, gone: false });
         }
     }
 
@@ -106,11 +110,16 @@ impl Liveness {
         if self.members.len() >= self.config.members && !self.members.contains_key(&node) {
             return Heard::TooMany;
         }
-        let member = self.members.entry(node).or_insert(Member { heartbeat: None, heard: now, lost: None });
+        let member = self.members.entry(node).or_insert(Member { heartbeat: None, heard: now, lost: None, gone: false });
         let before = member.heartbeat.as_ref().map(|before| (before.boot, before.seq));
         if before.is_some_and(|before| before >= (heartbeat.boot, heartbeat.seq)) {
             return Heard::Outdated;
         }
+        let fresh_loss = member.lost.is_some_and(|since| now.saturating_sub(since) < self.config.gone_for);
+        if member.gone && fresh_loss && before.is_some_and(|(boot, _)| boot == heartbeat.boot) {
+            return Heard::Outdated;
+        }
+        member.gone = false;
         let lost = member.lost.take();
         let change = match before {
             None => Some(Change::Appeared(node)),
@@ -126,6 +135,7 @@ impl Liveness {
     pub fn down(&mut self, now: Duration, node: NodeId, gone: bool) -> Option<Change> {
         let member = self.members.get_mut(&node).filter(|member| gone && member.lost.is_none())?;
         member.lost = Some(now);
+        member.gone = true;
         Some(Change::Lost { node, why: LostWhy::MemberLost })
     }
 
@@ -211,7 +221,7 @@ mod tests {
             name: "a".into(),
             version: "1".into(),
             rank: 0,
-            role: crate::journal::MemberRole::Voter,
+            role: crate::task::MemberRole::Voter,
             pods: vec![],
             held: vec![],
             processed: Fence::default(),
@@ -273,6 +283,13 @@ mod tests {
         assert!(table.is_live(A));
         assert_eq!(table.down(at(2), A, true), Some(Change::Lost { node: A, why: LostWhy::MemberLost }));
         assert_eq!(table.down(at(3), A, true), None);
+        // One that was under way when the process died; then, much later, one that proves us wrong; then a new process.
+        assert_eq!(table.heartbeat(at(4), A, beat(1, 2)), Heard::Outdated);
+        let returned = Change::Returned { node: A, away: at(998) };
+        assert_eq!(table.heartbeat(at(1_000), A, beat(1, 3)), Heard::Fresh(Some(returned)));
+        assert!(table.down(at(1_001), A, true).is_some());
+        assert_eq!(table.heartbeat(at(1_002), A, beat(2, 1)), Heard::Fresh(Some(Change::Restarted(A))));
+        assert!(table.down(at(1_003), A, true).is_some());
         assert_eq!(table.left(A), None);
     }
 

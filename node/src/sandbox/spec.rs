@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::task::{Captured, Outcome, Usage};
+use crate::task::{Captured, DEFAULT_KEPT_OUTPUT, Outcome, Usage};
 
 /// Everything about one attempt's process tree, decided before it starts. Nothing is inherited from the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +56,8 @@ impl Default for ResolvedLimits {
             processes: None,
             open_files: 1024,
             file_size: None,
-            stdout: 1 << 20,
-            stderr: 1 << 20,
+            stdout: DEFAULT_KEPT_OUTPUT,
+            stderr: DEFAULT_KEPT_OUTPUT,
             grace: Duration::from_secs(2),
         }
     }

@@ -121,7 +121,9 @@ impl Zygote {
                 Err(_) => return true,
             }
         }
-        if self.orphans {
+        // With the node gone and no supervisor left, nobody else is in charge of whatever is there.
+        let last = self.node.is_none() && self.supervisors.is_empty();
+        if self.orphans || last {
             let left = tree::descendants(rustix::process::getpid(), &self.supervisors);
             supervisor::signal_all(&left, None, Signal::KILL);
             self.orphans = !left.is_empty();

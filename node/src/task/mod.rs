@@ -3,16 +3,18 @@
 //! Nothing enters or leaves here and nothing is decided here; every other room
 //! speaks in these words. This room imports nothing of the house.
 
+mod denial;
 mod id;
 mod outcome;
 mod pod;
 mod spec;
 mod state;
 
+pub use denial::Denial;
 pub use id::{
     AttemptNumber, Fence, GroupName, HandlerName, IdempotencyKey, InvalidName, NodeId, SwarmId, TaskId, Term, UnixMillis,
 };
 pub use outcome::{AttemptEnd, Captured, LostWhy, Outcome, Usage};
-pub use pod::{HeldAttempt, Pod, PodId};
-pub use spec::{Limits, Program, RetryPolicy, TaskSpec};
+pub use pod::{HeldAttempt, MemberRole, Pod, PodId};
+pub use spec::{DEFAULT_KEPT_OUTPUT, Limits, MAX_KEPT_OUTPUT, Program, RetryPolicy, TaskSpec};
 pub use state::{AttemptRecord, DeadWhy, TaskRecord, TaskState};

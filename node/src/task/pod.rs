@@ -37,6 +37,16 @@ impl Pod {
     pub const MAX_SLOTS: u32 = 4_096;
 }
 
+/// What a node may do in the swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberRole {
+    /// It may hold the journal and vote; whether it does now is Raft's membership.
+    Voter,
+    /// It only ever works.
+    Worker,
+}
+
 /// One attempt as its member announces it: from its hand-out until its report has been answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldAttempt {

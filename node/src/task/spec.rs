@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{GroupName, HandlerName};
 
+/// Bytes of each output that a report may carry: two of these and the rest of a report stay far below a mesh message.
+pub const MAX_KEPT_OUTPUT: u32 = 512 << 10;
+/// Bytes of each output that are kept if neither the task nor the node says otherwise.
+pub const DEFAULT_KEPT_OUTPUT: u32 = 256 << 10;
+
 /// One task as its submitter described it. Immutable once it is in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskSpec {

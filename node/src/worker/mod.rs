@@ -15,3 +15,6 @@ pub use output::{LiveChunk, LiveOutput, MAX_PATIENCE, MAX_TAIL};
 pub use run::{Cancel, DEFAULT_PATH, Runner, WorkerConfig, resolve};
 pub use service::{Holding, Worker, WorkerHandle};
 pub use slots::{MAX_REPORT_BYTES, MAX_REPORTS, Slots, Taken};
+
+#[cfg(test)]
+mod tests;

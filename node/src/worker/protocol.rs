@@ -6,14 +6,14 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::journal::Denial;
-use crate::mesh::MAX_MESSAGE;
-use crate::task::{AttemptEnd, AttemptNumber, Fence, PodId, TaskId};
+use crate::task::{AttemptEnd, AttemptNumber, Denial, Fence, PodId, TaskId};
 
+/// The largest frame in bytes; a longer one is refused before it is parsed.
+pub const MAX_FRAME: usize = 4 << 20;
 /// The most messages in one frame.
 pub const MAX_MESSAGES: usize = 1_024;
 /// A frame is closed when it has grown to this many bytes; one message more may follow, which alone stays below
-/// `MAX_MESSAGE - FRAME_TARGET`.
+/// `MAX_FRAME - FRAME_TARGET`.
 pub const FRAME_TARGET: usize = 256 << 10;
 
 /// From the leader to a member.
@@ -132,7 +132,7 @@ pub enum ProtocolError {
     #[error("a frame has {0} messages; the limit is {MAX_MESSAGES}")]
     TooMany(usize),
     /// More bytes than a frame may have.
-    #[error("a frame has {0} bytes; the limit is {MAX_MESSAGE}")]
+    #[error("a frame has {0} bytes; the limit is {MAX_FRAME}")]
     TooLarge(usize),
     /// Not a frame.
     #[error("a frame could not be read: {0}")]
@@ -166,7 +166,7 @@ pub fn pack<M: Serialize>(messages: &[M]) -> Vec<Bytes> {
 /// # Errors
 /// See [`ProtocolError`]; nothing of a frame that breaks a limit or does not parse is used.
 pub fn unpack<M: DeserializeOwned>(frame: &[u8]) -> Result<Vec<M>, ProtocolError> {
-    if frame.len() > MAX_MESSAGE {
+    if frame.len() > MAX_FRAME {
         return Err(ProtocolError::TooLarge(frame.len()));
     }
     let mut rest = frame;

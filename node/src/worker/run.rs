@@ -10,9 +10,8 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::output::LiveOutput;
-use crate::admission::MAX_KEPT_OUTPUT;
 use crate::sandbox::{Launch, Report, ResolvedLimits};
-use crate::task::{AttemptNumber, Fence, Limits, NodeId, Pod, TaskId, TaskSpec};
+use crate::task::{AttemptNumber, Fence, Limits, MAX_KEPT_OUTPUT, NodeId, Pod, TaskId, TaskSpec};
 
 /// Whatever executes a process tree for one attempt: the sandbox, or a stand-in for it.
 pub trait Runner: Send + Sync + 'static {

@@ -243,11 +243,15 @@ fn bare(outcome: Outcome, wall: Duration) -> Report {
 }
 
 fn start(inner: &Arc<Inner>, key: Key, spec: TaskSpec) {
+    let mut forked = false;
     let argv = match &spec.program {
         Program::Command(argv) => argv.clone(),
         Program::Handler(name) => match inner.handlers.get(name) {
             Some(Handler::Local(run)) => return start_local(inner, key, spec, run),
-            Some(Handler::Forked(argv)) => argv(name),
+            Some(Handler::Forked(argv)) => {
+                forked = true;
+                argv(name)
+            }
             None => {
                 let known: Vec<&str> = inner.handlers.names().map(crate::task::HandlerName::as_str).collect();
                 let has = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -268,7 +272,7 @@ fn start(inner: &Arc<Inner>, key: Key, spec: TaskSpec) {
             bare(Outcome::SetupFailed { step, error: panic_text(&*panic) }, Duration::ZERO)
         });
         live.close();
-        inner.finish(key, report);
+        inner.finish(key, if forked { report.of_handler() } else { report });
     };
     runtime.spawn(run);
 }

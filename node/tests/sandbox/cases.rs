@@ -127,10 +127,10 @@ fn the_environment_is_exactly_what_was_given() {
 }
 
 fn nothing_of_the_node_is_inherited() {
-    let house = House::new();
     // A descriptor that anybody could inherit, as a careless library would open it.
     let careless = fs::File::open("/dev/null").unwrap();
     rustix::io::fcntl_setfd(&careless, rustix::io::FdFlags::empty()).unwrap();
+    let house = House::new();
     let look = "for fd in $(seq 0 99); do if [ -e /proc/$$/fd/$fd ]; then echo $fd; fi; done";
     assert_eq!(out(&house.run(&["sh", "-c", look], |_| {})), "0\n1\n2\n");
     let status = out(&house.run(&["cat", "/proc/self/status"], |_| {}));
@@ -148,7 +148,7 @@ fn nothing_of_the_node_is_inherited() {
 fn large_inputs_arrive_whole() {
     let house = House::new();
     let input: Bytes = (0..1u32 << 18).flat_map(u32::to_le_bytes).collect();
-    let report = house.run_with(&["cat"], input.clone(), |_| {});
+    let report = house.run_with(&["cat"], input.clone(), |launch| launch.limits.stdout = 2 << 20);
     assert_eq!(report.outcome, Outcome::Exited(0));
     assert!(report.stdout.tail == input, "{} bytes came back", report.stdout.total);
     assert_eq!(out(&house.run_with(&["wc", "-c"], input, |_| {})).trim(), "1048576");
@@ -175,6 +175,7 @@ fn a_timeout_kills_the_whole_tree() {
     assert_eq!(report.outcome, Outcome::TimedOut { limit });
     assert!(gone(daemon));
     assert!(report.usage.wall >= limit + Duration::from_millis(200), "without grace: {:?}", report.usage);
+    assert!(report.usage.wall < Duration::from_secs(5), "the daemon held out: {:?}", report.usage);
 }
 
 fn a_timeout_gives_grace() {
@@ -216,7 +217,9 @@ fn dropping_the_run_ends_the_task() {
 fn a_program_that_leaves_a_daemon_does_not_leave_it_running() {
     let house = House::new();
     let started = Instant::now();
-    let report = house.run(&["sh", "-c", &format!("setsid sh -c \"{IMMORTAL}\" & echo $!; exit 5")], |_| {});
+    // The program ends only when the daemon has a session of its own.
+    let script = format!("mkfifo born; setsid sh -c 'echo $$ >born; {}' & cat born; exit 5", IMMORTAL.replace('\'', "\""));
+    let report = house.run(&["sh", "-c", &script], |_| {});
     assert_eq!(report.outcome, Outcome::Exited(5));
     assert!(gone(out(&report).trim().parse().unwrap()));
     assert!(started.elapsed() < Duration::from_secs(5), "the daemon got no grace: {:?}", started.elapsed());
@@ -269,6 +272,15 @@ fn limits_of_the_tree_are_told_apart() {
     // Two processes share what one of them alone would not have used up.
     let two = "(while :; do :; done) & while :; do :; done";
     assert_eq!(house.run(&["sh", "-c", two], |launch| launch.limits.cpu = Some(limit)).outcome, Outcome::CpuLimit { limit });
+
+    // What dead orphans used counts as well: here nobody alone, living or waited for by its parent, uses much.
+    let burn = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
+    let orphans = format!("while :; do (sh -c '{burn}' &); sleep 0.02; done");
+    let report = house.run(&["sh", "-c", &orphans], |launch| {
+        launch.limits.cpu = Some(limit);
+        launch.limits.wall = Some(Duration::from_secs(5));
+    });
+    assert_eq!(report.outcome, Outcome::CpuLimit { limit });
 
     let limit = 64 << 20;
     let hog = "(head -c 200000000 /dev/zero; exec sleep 1000) | tail -c 150000000";

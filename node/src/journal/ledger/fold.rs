@@ -37,7 +37,7 @@ pub(super) struct Fold<'t> {
     meta: Table<'t, &'static str, &'static [u8]>,
     specs: Table<'t, u64, &'static [u8]>,
     states: Table<'t, u64, &'static [u8]>,
-    outputs: Table<'t, u64, (u64, u64, &'static [u8], &'static [u8])>,
+    outputs: Table<'t, u64, OutputRow>,
     ready: Table<'t, (&'static [u8], u64), (u32, u64)>,
     delayed: Table<'t, (u64, u64), (u32, u64, &'static [u8])>,
     keys: Table<'t, &'static [u8; 16], u64>,

@@ -11,6 +11,8 @@ mod queries;
 mod row;
 mod snapshot;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};

@@ -118,7 +118,8 @@ impl Ledger {
         let mut groups: Vec<(GroupName, TaskId)> = Vec::new();
         let mut next = table.first()?.map(|(key, _)| (key.value().0.to_vec(), key.value().1));
         while let Some((name, task)) = next {
-            next = table.range((&name[..], u64::MAX)..)?.next().transpose()?.map(|(key, _)| (key.value().0.to_vec(), key.value().1));
+            next =
+                table.range((&name[..], u64::MAX)..)?.next().transpose()?.map(|(key, _)| (key.value().0.to_vec(), key.value().1));
             groups.push((group_name(&name)?, TaskId(task)));
         }
         Ok(groups)

@@ -2,6 +2,9 @@
 
 use redb::TableDefinition;
 
+/// See [`OUTPUTS`].
+pub(super) type OutputRow = (u64, u64, &'static [u8], &'static [u8]);
+
 /// Single values by name; see [`super::meta`].
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// Task -> its [`crate::task::TaskSpec`], immutable, in the CBOR it travels in.
@@ -9,7 +12,7 @@ pub(super) const SPECS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("
 /// Task -> [`super::row::StateRow`].
 pub(super) const STATES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("states");
 /// Task -> standard output and error of its last attempt: (bytes written, tail kept) each. Only where there was any.
-pub(super) const OUTPUTS: TableDefinition<'_, u64, (u64, u64, &[u8], &[u8])> = TableDefinition::new("outputs");
+pub(super) const OUTPUTS: TableDefinition<'_, u64, OutputRow> = TableDefinition::new("outputs");
 /// (Group, task) -> (number of its next attempt, when it was submitted): what may be handed out now.
 pub(super) const READY: TableDefinition<'_, (&[u8], u64), (u32, u64)> = TableDefinition::new("ready");
 /// (When, task) -> (next attempt, when it was submitted, group): what may be handed out later.

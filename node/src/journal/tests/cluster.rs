@@ -102,22 +102,24 @@ async fn a_late_joiner_is_brought_up_by_a_snapshot() {
     };
     let (nodes, term) = three(&hub, tune).await;
     let made = |node: &Node| {
-        std::fs::read_dir(node.folder.path()).unwrap().any(|file| file.unwrap().path().extension().is_some_and(|e| e == "snapshot"))
+        std::fs::read_dir(node.folder.path())
+            .unwrap()
+            .any(|file| file.unwrap().path().extension().is_some_and(|e| e == "snapshot"))
     };
     let mut count = 0;
     while !made(&nodes[0]) {
         assert!(count < 5_000, "no snapshot was made");
         count += nodes[0].submit(term, 20).await.len();
     }
-    // Enough entries for a purge to be worth its while.
-    for _ in 0..40 {
+    // Enough entries for further snapshots, and for a purge to be worth its while.
+    for _ in 0..200 {
         count += nodes[0].submit(term, 1).await.len();
     }
     let late = open(&hub, 4, tune).await;
     nodes[0].journal.add_learner(NodeId(4)).await.unwrap();
     nodes[0].submit(term, 1).await;
     count += 1;
-    let last = nodes[0].journal.status().borrow().last.index;
+    let last = nodes[0].last();
     late.folds(last).await;
     assert_eq!(late.journal.ledger().last_task().unwrap(), Some(TaskId(count as u64)));
     assert!(made(&late), "it came by the log, not by a snapshot");
@@ -128,7 +130,7 @@ async fn a_late_joiner_is_brought_up_by_a_snapshot() {
     nodes[0].journal.change_voters(vec![NodeId(1), NodeId(2), NodeId(4)]).await.unwrap();
     late.until("the third is gone", |status| status.voters == [NodeId(1), NodeId(2), NodeId(4)]).await;
     let rows = nodes[0].rows();
-    late.folds(nodes[0].journal.status().borrow().last.index).await;
+    late.folds(nodes[0].last()).await;
     assert_eq!(rows, late.rows());
 }
 
@@ -164,6 +166,6 @@ async fn entries_near_the_limit_reach_a_follower_that_was_away() {
         nodes[0].journal.propose(term, vec![Fact::Submitted { spec: Box::new(spec), key: None }]).await.unwrap();
     }
     hub.isolate(NodeId(3), false);
-    nodes[2].folds(nodes[0].journal.status().borrow().last.index).await;
+    nodes[2].folds(nodes[0].last()).await;
     assert_eq!(nodes[2].journal.ledger().spec(TaskId(4)).unwrap().unwrap().stdin.len(), 3_000_000);
 }

@@ -40,7 +40,11 @@ impl Hub {
         let mut cut = self.cut.lock().unwrap();
         for other in others {
             for pair in [(node, other), (other, node)] {
-                if on { cut.insert(pair) } else { cut.remove(&pair) };
+                if on {
+                    cut.insert(pair)
+                } else {
+                    cut.remove(&pair)
+                };
             }
         }
     }
@@ -59,6 +63,8 @@ struct FakeMesh {
 }
 
 impl Mesh for FakeMesh {
+    fn close(&self) {}
+
     fn local(&self) -> NodeId {
         self.local
     }
@@ -73,7 +79,13 @@ impl Mesh for FakeMesh {
 
     fn broadcast(&self, _: Service, _: Bytes) {}
 
-    fn request(&self, to: NodeId, _: Service, bytes: Bytes, patience: Duration) -> BoxFuture<'static, Result<Bytes, RequestError>> {
+    fn request(
+        &self,
+        to: NodeId,
+        _: Service,
+        bytes: Bytes,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, RequestError>> {
         let (hub, from) = (Arc::clone(&self.hub), self.local);
         async move {
             if bytes.len() > crate::mesh::MAX_MESSAGE {
@@ -152,6 +164,11 @@ impl Node {
             Ok(status) => status.unwrap().clone(),
             Err(_) => panic!("{:?} waited in vain until {what}: {:?}", self.id, self.journal),
         }
+    }
+
+    /// The index of its last entry. The status is not held on to: that would hold up whoever writes it.
+    pub(super) fn last(&self) -> u64 {
+        self.journal.status().borrow().last.index
     }
 
     pub(super) async fn leads(&self) -> Term {

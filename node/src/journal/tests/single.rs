@@ -40,7 +40,7 @@ async fn what_waits_is_written_together() {
     let node = open(&hub, 1, plain).await;
     node.journal.initialize(vec![NodeId(1)]).await.unwrap();
     let term = node.opens().await;
-    let before = node.journal.status().borrow().last.index;
+    let before = node.last();
     let callers = (0..500).map(|_| node.journal.propose(term, vec![submitted(), submitted()]));
     let answers = futures::future::join_all(callers).await;
     let mut all = Vec::new();

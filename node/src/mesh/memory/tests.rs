@@ -1,5 +1,6 @@
+//! The in-memory network keeps the contract of every mesh.
+
 use futures::FutureExt;
-use tokio::time::Instant;
 
 use super::super::contract::{Ground, Node, OURS, hold_the_contract, next, pair};
 use super::*;

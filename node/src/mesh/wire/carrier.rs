@@ -334,3 +334,6 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 async fn heard(read: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
     timeout(SILENCE, read).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,8 @@ impl Dialer {
             return;
         }
         if let Some(route) = self.routes.get_mut(&address) {
-            route.node = node.or(route.node);
+            // Hearsay does not outweigh what was found there.
+            route.node = route.node.or(node);
         } else if self.routes.len() < MAX_ADDRESSES {
             self.routes.insert(address, Route { pause: Pause { due: Some(now), failures: 0 }, node });
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use libp2p::identity::Keypair;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::super::events::Events;
 use super::super::inbox::inboxes;
@@ -30,6 +30,7 @@ struct WireMesh {
     addresses: Addresses,
     /// The hub stops when this is dropped.
     hub: mpsc::Sender<Command>,
+    closing: Arc<Notify>,
 }
 
 /// Starts the mesh; when this returns, others can connect. It stops when the last handle is dropped, or by
@@ -59,8 +60,9 @@ pub async fn start(config: MeshConfig) -> Result<(SharedMesh, Inboxes), MeshErro
     let (hub, commands) = mpsc::channel(COMMANDS);
     let task = Hub::new(swarm, table.clone(), inlets, events, refusals, addresses.clone(), &config);
     bound.into_iter().for_each(|address| task.listening(address));
-    tokio::spawn(task.run(commands));
-    Ok((Arc::new(WireMesh { table, addresses, hub }), inboxes))
+    let closing = Arc::new(Notify::new());
+    tokio::spawn(task.run(commands, closing.clone()));
+    Ok((Arc::new(WireMesh { table, addresses, hub, closing }), inboxes))
 }
 
 fn check(config: &MeshConfig) -> Result<(), MeshError> {
@@ -141,7 +143,7 @@ impl Mesh for WireMesh {
 
     /// Peers learn it by a new hello on each link; the hub turns away those of other swarms when it sees the change.
     fn enter(&self, swarm: SwarmId) {
-        let _the_hub_sees_them_too = self.table.enter(swarm);
+        self.table.enter(swarm);
     }
 
     fn dial(&self, peers: Vec<String>) {
@@ -155,9 +157,7 @@ impl Mesh for WireMesh {
     }
 
     fn close(&self) {
-        let hub = self.hub.clone();
-        // Not lost if the queue is full: the task waits for its place.
-        tokio::spawn(async move { drop(hub.send(Command::Close).await) });
+        self.closing.notify_one();
     }
 }
 

@@ -9,19 +9,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use libp2p::PeerId;
-use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub;
 use libp2p::mdns;
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
+use super::super::contacts::Contact;
 use super::super::events::Events;
 use super::super::inbox::Inlets;
-use super::super::intake::Intake;
 use super::super::link::Link;
 use super::super::table::Table;
-use super::super::{Incoming, Peer, PeerEvent};
+use super::super::{Incoming, PeerEvent};
 use super::address_book::AddressBook;
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::carrier::{self, End};
@@ -30,8 +28,10 @@ use super::gossip::{Gossip, topic};
 use super::refusals::Refusals;
 use super::streams::StreamEvent;
 use super::transport::{describe, ip_of, multiaddress, socket_address};
-use super::{MeshConfig, MeshError, keys, probe};
-use crate::task::{NodeId, SwarmId};
+use super::{MeshConfig, MeshError, keys};
+use crate::task::NodeId;
+
+mod links;
 
 /// libp2p's swarm of connections; not to be confused with a swarm of nodes.
 pub(super) type Swarm = libp2p::Swarm<Behaviour>;
@@ -42,14 +42,14 @@ pub(super) type Addresses = Arc<RwLock<Vec<SocketAddr>>>;
 /// Reports of started tasks that wait.
 const REPORTS: usize = 256;
 
+/// Lists of contacts that wait; more are dropped.
+const CONTACTS: usize = 64;
+
 /// Housekeeping: connections without a link, the address book.
 const SWEEP: Duration = Duration::from_secs(2);
 
 /// A connection must have become a link within this time.
 const UNLINKED: Duration = Duration::from_secs(15);
-
-/// A link older than this is replaced by a new connection: the peer would not have made one if it still had the old.
-const SETTLED: Duration = Duration::from_secs(3);
 
 /// A name must be resolved within this time.
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -62,12 +62,18 @@ const MAX_RESOLVED: usize = 64;
 pub(super) enum Command {
     Gossip(Gossip),
     Dial(Vec<String>),
-    Close,
 }
 
 /// What a started task found out.
 enum Report {
-    Met(ConnectionId, Result<Box<carrier::Met<libp2p::Stream>>, End>),
+    Met(ConnectionId, Box<carrier::Met<libp2p::Stream>>),
+    /// The connection may be gone already, since both sides close it.
+    NotMet {
+        connection: ConnectionId,
+        node: NodeId,
+        address: Option<SocketAddr>,
+        end: End,
+    },
     Ended(ConnectionId, Arc<Link>, End),
     Probed(NodeId, bool),
     Resolved(String, Vec<SocketAddr>),
@@ -101,6 +107,8 @@ pub(super) struct Hub {
     book: AddressBook,
     reports: mpsc::Sender<Report>,
     reported: mpsc::Receiver<Report>,
+    contacts: mpsc::Sender<Vec<Contact>>,
+    heard_of: mpsc::Receiver<Vec<Contact>>,
 }
 
 impl Hub {
@@ -143,6 +151,7 @@ impl Hub {
         config: &MeshConfig,
     ) -> Hub {
         let (reports, reported) = mpsc::channel(REPORTS);
+        let (contacts, heard_of) = mpsc::channel(CONTACTS);
         let now = Instant::now();
         let mut dialer = Dialer::new(getrandom::u64().unwrap_or(table.local().0));
         let book = AddressBook::load(&config.data);
@@ -166,12 +175,18 @@ impl Hub {
             book,
             reports,
             reported,
+            contacts,
+            heard_of,
         }
     }
 
     /// Runs until the handle is dropped or closes it; then every link and listener is closed.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, closing: Arc<Notify>) {
         let mut ours = self.table.watch_swarm();
+        if ours.borrow_and_update().is_some() {
+            // Entered before this task ran.
+            self.entered();
+        }
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -180,18 +195,17 @@ impl Hub {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 Some(report) = self.reported.recv() => self.on_report(report),
+                Some(contacts) = self.heard_of.recv() => self.introduced(contacts),
                 command = commands.recv() => match command {
-                    Some(Command::Close) | None => break,
+                    None => break,
                     Some(Command::Gossip(gossip)) => self.gossip(&gossip),
                     Some(Command::Dial(peers)) => {
                         peers.into_iter().for_each(|peer| self.dialer.add_name(peer, Instant::now()));
                     }
                 },
-                Ok(()) = ours.changed() => {
-                    let swarm = *ours.borrow_and_update();
-                    swarm.into_iter().for_each(|swarm| self.entered(swarm));
-                }
+                Ok(()) = ours.changed() => self.entered(),
                 _ = sweep.tick() => self.sweep(),
+                () = closing.notified() => break,
                 () = sleep_until(dial_next) => {}
             }
         }
@@ -203,7 +217,7 @@ impl Hub {
 
     /// This node can be reached there.
     pub(super) fn listening(&self, address: SocketAddr) {
-        tracing::info!(%address, "listening");
+        tracing::debug!(%address, "listening");
         let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
         if !self.announced && !addresses.contains(&address) {
             addresses.push(address);
@@ -295,56 +309,23 @@ impl Hub {
         }
     }
 
-    fn connected(&mut self, connection: ConnectionId, peer: PeerId, endpoint: &ConnectedPoint) {
-        let (node, now) = (keys::node_id(&peer), Instant::now());
-        let address = socket_address(endpoint.get_remote_address());
-        let outbound = endpoint.is_dialer();
-        if let Some(dialled) = self.dialling.remove(&connection) {
-            self.dialer.identified(dialled, node, now);
-        }
-        self.connections.insert(connection, Connection { node, address, outbound, since: now, link: None });
-        if outbound && self.table.link(node).is_some() {
-            // Another address of a node that is linked already.
-            self.swarm.close_connection(connection);
-        } else if outbound {
-            self.swarm.behaviour_mut().streams.open(peer, connection);
-        }
-    }
-
-    fn opened(&mut self, connection: ConnectionId, stream: libp2p::Stream) {
-        let Some(node) = self.connections.get(&connection).map(|known| known.node) else { return };
-        let (table, reports) = (self.table.clone(), self.reports.clone());
-        tokio::spawn(async move {
-            let met = carrier::meet(stream, &table, node).await.map(Box::new);
-            drop(reports.send(Report::Met(connection, met)).await);
-        });
-    }
-
-    fn disconnected(&mut self, connection: ConnectionId, why: String) {
-        let Some(known) = self.connections.remove(&connection) else { return };
-        match known.link {
-            Some(link) => self.lost(&link, &End::Closed(std::io::Error::other(why))),
-            // It never became a link; if no other does, it is dialled again.
-            None if self.table.link(known.node).is_none() => {
-                if let Some(address) = known.address.filter(|_| known.outbound) {
-                    self.dialer.failed(address, Instant::now());
-                }
-            }
-            None => {}
-        }
-    }
-
     fn on_report(&mut self, report: Report) {
         match report {
-            Report::Met(connection, Ok(met)) => self.met(connection, *met),
-            Report::Met(connection, Err(end)) => {
-                let Some(known) = self.connections.get(&connection) else { return };
-                tracing::debug!(node = %known.node, %end, "a peer did not become a link");
-                if end.is_misbehaviour() {
-                    self.refusals.report(ip_of(known.address), describe(known.address), end.to_string());
-                    self.dialer.lost(known.node, true, Instant::now());
-                }
+            Report::Met(connection, met) => self.met(connection, *met),
+            Report::NotMet { connection, node, address, end } => {
+                tracing::debug!(%node, %end, "a peer did not become a link");
+                // Closed first: its end must not bring forward the next try.
                 self.swarm.close_connection(connection);
+                let known = self.connections.remove(&connection);
+                let dialled = known.filter(|known| known.outbound).and_then(|known| known.address);
+                if end.is_misbehaviour() {
+                    self.refusals.report(ip_of(address), describe(address), end.to_string());
+                    if self.table.link(node).is_none() {
+                        self.dialer.lost(node, true, Instant::now());
+                    }
+                } else if let Some(dialled) = dialled {
+                    self.dialer.failed(dialled, Instant::now());
+                }
             }
             Report::Ended(connection, link, end) => {
                 self.lost(&link, &end);
@@ -359,97 +340,16 @@ impl Hub {
         }
     }
 
-    /// Both sides have said hello: this connection becomes the link, unless the one that is there stays.
-    fn met(&mut self, connection: ConnectionId, met: carrier::Met<libp2p::Stream>) {
-        let Some(known) = self.connections.get(&connection) else { return };
-        let (node, address, outbound) = (known.node, known.address, known.outbound);
-        if let Some(standing) = self.connections.values().find(|other| other.node == node && other.link.is_some()) {
-            if !self.replaces(standing, outbound, met.hello.boot) {
-                self.swarm.close_connection(connection);
-                return;
-            }
-        }
-        let home = if outbound { address } else { home_of(address, &met.hello) };
-        let hello = met.hello.clone();
-        let (name, swarm, boot) = (hello.name, hello.swarm, hello.boot);
-        let peer = Peer { node, name, swarm, address: describe(home.or(address)), boot };
-        self.restarted(node, boot);
-        let (link, outlet) = Link::new(peer.clone(), self.table.clone(), met.swarm.clone());
-        let intake = Intake::new(link.clone(), self.table.clone(), &self.inlets, self.events.clone());
-        if let Some(replaced) = self.table.insert(&link) {
-            // Its task reports the end, and its connection is closed then.
-            replaced.end();
-        }
-        if let Some(known) = self.connections.get_mut(&connection) {
-            known.link = Some(link.clone());
-        }
-        if let Some(home) = home {
-            self.homes.insert(node, home);
-            self.book.record(node, home);
-            self.dialer.identified(home, node, Instant::now());
-        }
-        self.dialer.linked(node);
-        self.events.emit(PeerEvent::Up(peer));
-        let reports = self.reports.clone();
-        tokio::spawn(async move {
-            let end = carrier::carry(met, link.clone(), outlet, intake).await;
-            drop(reports.send(Report::Ended(connection, link, end)).await);
-        });
-    }
-
-    /// Both ends decide alike, whatever each of them saw first.
-    fn replaces(&self, standing: &Connection, outbound: bool, boot: u64) -> bool {
-        let same_boot = standing.link.as_ref().is_some_and(|link| link.peer().boot == boot);
-        // Two that crossed: the one that the smaller node dialled stays.
-        let preferred = outbound == (self.table.local() < standing.node);
-        !same_boot || standing.since.elapsed() > SETTLED || standing.outbound == outbound || preferred
-    }
-
-    /// If the node that comes up was up before with another boot, or is being probed, its end is told first.
-    fn restarted(&mut self, node: NodeId, boot: u64) {
-        let before = self.probing.remove(&node).or_else(|| self.table.link(node).map(|link| link.peer().boot));
-        if before.is_some_and(|before| before != boot) {
-            self.events.emit(PeerEvent::Down { node, gone: true });
-        }
-    }
-
-    /// A link ended, for whatever reason; harmless if it was replaced before.
-    fn lost(&mut self, link: &Arc<Link>, end: &End) {
-        link.end();
-        if !self.table.remove(link) {
-            return;
-        }
-        let (node, now) = (link.node(), Instant::now());
-        tracing::info!(%node, %end, "lost a peer");
-        if end.is_misbehaviour() {
-            let peer = link.peer();
-            let ip = peer.address.parse::<SocketAddr>().ok().map(|address| address.ip());
-            self.refusals.report(ip, peer.address, end.to_string());
-        }
-        self.dialer.lost(node, end.is_misbehaviour(), now);
-        match self.homes.remove(&node) {
-            Some(home) if matches!(end, End::Closed(_)) => {
-                self.probing.insert(node, link.peer().boot);
-                let reports = self.reports.clone();
-                tokio::spawn(async move {
-                    let gone = probe::is_gone(home).await;
-                    drop(reports.send(Report::Probed(node, gone)).await);
-                });
-            }
-            _ => self.events.emit(PeerEvent::Down { node, gone: false }),
-        }
-    }
-
     /// This node belongs to a swarm now: it listens to that one's broadcasts and turns others away.
-    fn entered(&mut self, swarm: SwarmId) {
+    fn entered(&mut self) {
         if let Err(problem) = self.swarm.behaviour_mut().gossip.subscribe(&topic()) {
             tracing::warn!(%problem, "broadcasts of other nodes can't be heard");
         }
-        for link in self.table.enter(swarm) {
+        // Their links end in the next sweep at the latest: our new hello goes out first, so that they know why.
+        for (link, objection) in self.strangers() {
             let peer = link.peer();
-            let Some(theirs) = peer.swarm else { continue };
-            let objection = super::super::hello::Objection::OtherSwarm { theirs, ours: swarm };
-            self.lost(&link, &End::Fault(objection.into()));
+            let ip = peer.address.parse::<SocketAddr>().ok().map(|address| address.ip());
+            self.refusals.report(ip, peer.address, objection.to_string());
         }
     }
 
@@ -473,6 +373,9 @@ impl Hub {
     }
 
     fn sweep(&mut self) {
+        for (link, objection) in self.strangers() {
+            self.lost(&link, &End::Fault(objection.into()));
+        }
         let idle = self.connections.iter().filter(|(_, known)| known.link.is_none() && known.since.elapsed() > UNLINKED);
         for connection in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.swarm.close_connection(connection);
@@ -481,12 +384,6 @@ impl Hub {
             tokio::task::spawn_blocking(save);
         }
     }
-}
-
-/// Where a peer that dialled us can be dialled.
-fn home_of(came_from: Option<SocketAddr>, hello: &super::super::hello::Hello) -> Option<SocketAddr> {
-    let observed = || Some(SocketAddr::new(came_from?.ip(), hello.port?));
-    hello.announce.or_else(observed).filter(|home| home.port() != 0)
 }
 
 /// What a name stands for now; nothing if it can't be found out.

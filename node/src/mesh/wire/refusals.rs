@@ -33,7 +33,8 @@ impl Refusals {
     pub(super) fn report(&self, ip: Option<IpAddr>, address: String, why: String) {
         let fresh = self.told.lock().unwrap_or_else(PoisonError::into_inner).is_fresh(Instant::now(), ip, &why);
         if fresh {
-            tracing::warn!(%address, %why, "turned a peer away");
+            // Not a warning here: the node tells its owner of the event, in words.
+            tracing::debug!(%address, %why, "turned a peer away");
             self.events.emit(PeerEvent::Refused { address, why });
         }
     }

@@ -112,10 +112,7 @@ impl ConnectionHandler for Handler {
         true
     }
 
-    fn poll(
-        &mut self,
-        _: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Self::ToBehaviour>> {
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Self::ToBehaviour>> {
         if std::mem::take(&mut self.wanted) {
             let protocol = SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), ());
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
@@ -132,11 +129,10 @@ impl ConnectionHandler for Handler {
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
-                // A second stream, or one that the dialled side opens, is dropped, which resets it.
-                if std::mem::take(&mut self.accepts) {
-                    self.ready = Some(Ok(protocol));
-                }
+            // A second stream, or one that the dialled side opens, is dropped, which resets it.
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) if self.accepts => {
+                self.accepts = false;
+                self.ready = Some(Ok(protocol));
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, .. }) => {
                 self.ready = Some(Ok(protocol));

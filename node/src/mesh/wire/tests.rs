@@ -1,3 +1,5 @@
+//! The mesh over loopback: the contract, and what only a real network can do wrong.
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -5,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use libp2p::gossipsub;
 use libp2p::swarm::SwarmEvent;
 use libp2p_swarm_test::SwarmExt;
 use tempfile::TempDir;
@@ -164,6 +167,116 @@ async fn nodes_that_dial_each_other_at_once_keep_one_link() {
     assert_eq!((a.mesh.peers().len(), b.mesh.peers().len()), (1, 1));
 }
 
+/// The child's half of the next test: a node in a process of its own, until it is killed or its input ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "run by another test, in a process of its own"]
+async fn child_that_waits_to_be_killed() {
+    let Ok(peer) = std::env::var("DUNLIN_TEST_PEER") else { return };
+    let data = tempfile::tempdir().unwrap();
+    let node = start_node(config(data.path(), "child", vec![peer])).await;
+    node.mesh.enter(OURS);
+    let until_end = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    tokio::task::spawn_blocking(until_end).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_process_is_gone_at_once() {
+    let mut a = Loopback::default().start("ann").await;
+    a.mesh.enter(OURS);
+    let child = ["--exact", "mesh::wire::tests::child_that_waits_to_be_killed", "--ignored"];
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(child)
+        .env("DUNLIN_TEST_PEER", only_address(&a).to_string())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let up = |event: &PeerEvent| match event {
+        PeerEvent::Up(peer) if peer.swarm == Some(OURS) => Some(peer.node),
+        _ => None,
+    };
+    let node = a.until(up).await;
+    child.kill().unwrap();
+    let killed = Instant::now();
+    child.wait().unwrap();
+    assert!(a.until_down(node).await);
+    println!("gone {:?} after the kill", killed.elapsed());
+}
+
+/// Starts five nodes that know addresses by `peers_of`, and waits until each is linked with all the others.
+async fn five_find_each_other(peers_of: impl Fn(usize, &[SocketAddr]) -> Vec<String>) {
+    let folders: Vec<TempDir> = (0..5).map(|_| tempfile::tempdir().unwrap()).collect();
+    let mut nodes = Vec::new();
+    for folder in &folders {
+        nodes.push(start_node(config(folder.path(), "one of five", vec![])).await);
+    }
+    let addresses: Vec<SocketAddr> = nodes.iter().map(only_address).collect();
+    for (n, node) in nodes.iter().enumerate() {
+        node.mesh.enter(OURS);
+        node.mesh.dial(peers_of(n, &addresses));
+    }
+    let ids: Vec<NodeId> = nodes.iter().map(Node::id).collect();
+    for node in &mut nodes {
+        let all = async {
+            while node.mesh.peers().iter().filter(|peer| peer.swarm == Some(OURS)).count() < 4 {
+                node.inboxes.peers.recv().await.unwrap();
+            }
+        };
+        timeout(SOON, all).await.expect("all four others");
+        let mut found: Vec<NodeId> = node.mesh.peers().iter().map(|peer| peer.node).collect();
+        found.push(node.mesh.local());
+        found.sort();
+        let mut expected = ids.clone();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_nodes_that_all_dial_all_find_each_other() {
+    five_find_each_other(|_, all| all.iter().map(ToString::to_string).collect()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn knowing_one_node_is_enough_to_find_all() {
+    five_find_each_other(|n, all| if n == 0 { vec![] } else { vec![format!("localhost:{}", all[0].port())] }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broadcast_also_travels_over_others() {
+    let mut ground = Loopback::default();
+    let (mut a, mut b) = pair(&mut ground).await;
+    // Somebody who speaks gossip with bob alone, and has no link with anybody.
+    let mut relayed = Raw::connect(only_address(&b)).await;
+    relayed.swarm.behaviour_mut().gossip.subscribe(&gossip::topic()).unwrap();
+    let hello = hello_frame(&relayed.hello());
+    relayed.stream.write_all(&hello).await.unwrap();
+    relayed.stream.flush().await.unwrap();
+    b.until_up(relayed.node, Some(OURS)).await;
+    let mut again = tokio::time::interval(Duration::from_millis(100));
+    let heard = async {
+        loop {
+            tokio::select! {
+                // The overlay needs a moment to form, so it is told until it is heard.
+                _ = again.tick() => a.mesh.broadcast(Service::Roster, Bytes::from_static(b"over bob")),
+                event = relayed.swarm.select_next_some() => {
+                    if let SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. })) = event {
+                        return message;
+                    }
+                }
+            }
+        }
+    };
+    let message = timeout(SOON, heard).await.unwrap();
+    assert_eq!(message.source.map(|source| keys::node_id(&source)), Some(a.id()), "signed by its author");
+    let told = gossip::Gossip::decode(message.data).unwrap();
+    assert_eq!((told.swarm, told.service, &told.payload[..]), (OURS, Service::Roster, &b"over bob"[..]));
+    // And bob has each of them once, though two copies came.
+    let first = next(&mut b.inboxes.roster).await;
+    assert_eq!((first.from, &first.bytes[..]), (a.id(), &b"over bob"[..]));
+    assert!(a.inboxes.roster.try_recv().is_err());
+}
+
 /// A peer that has the secret and a key, but behaves as the test likes.
 struct Raw {
     swarm: libp2p::Swarm<Behaviour>,
@@ -314,6 +427,19 @@ async fn each_connection_gets_one_stream_opened_by_its_dialler() {
     timeout(SOON, both).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a network that carries multicast"]
+async fn nodes_of_one_network_find_each_other_by_multicast() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let looking = |data: &Path, name| {
+        let listen = vec![SocketAddr::from(([0, 0, 0, 0], 0))];
+        MeshConfig { listen, mdns: true, ..config(data, name, vec![]) }
+    };
+    let mut a = start_node(looking(here.path(), "ann")).await;
+    let b = start_node(looking(there.path(), "bob")).await;
+    a.until_up(b.id(), None).await;
+}
+
 /// Figures, not claims: `cargo test -p dunlin-node mesh::wire -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "prints figures"]
@@ -339,10 +465,9 @@ async fn round_trips_and_messages_a_second() {
     times.sort();
     println!("round trip, 64 bytes: p50 {:?}, p99 {:?}", times[times.len() / 2], times[times.len() * 99 / 100]);
     let start = Instant::now();
-    let asking = futures::stream::iter(0..ROUNDS)
-        .map(|_| a.mesh.request(to, Service::Raft, payload.clone(), SOON))
-        .buffer_unordered(64);
-    asking.for_each(|answer| std::future::ready(drop(answer.unwrap()))).await;
+    let asking =
+        futures::stream::iter(0..ROUNDS).map(|_| a.mesh.request(to, Service::Raft, payload.clone(), SOON)).buffer_unordered(64);
+    asking.for_each(async |answer| assert!(answer.is_ok())).await;
     println!("round trips, 64 at a time: {:.0}/s", f64::from(ROUNDS) / start.elapsed().as_secs_f64());
     let start = Instant::now();
     let mesh = a.mesh.clone();

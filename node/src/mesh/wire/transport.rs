@@ -49,12 +49,7 @@ pub(super) fn transport(
         refusals.report(ip_of(address), describe(address), NO_COMMON_SECRET.to_owned());
         Err(io::Error::new(io::ErrorKind::PermissionDenied, NO_COMMON_SECRET))
     });
-    Ok(private
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise)
-        .multiplex(yamux::Config::default())
-        .timeout(PATIENCE)
-        .boxed())
+    Ok(private.upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux::Config::default()).timeout(PATIENCE).boxed())
 }
 
 /// Whether the other side reads and writes with the same secret. Both speak at once, so that it costs no round trip.

@@ -8,7 +8,7 @@ mod effects;
 mod settle;
 mod voters;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ use effects::Outbox;
 const TURN: usize = 256;
 /// Inputs that may wait.
 pub(super) const QUEUE: usize = 8_192;
+
+/// Messages kept for the opening of this node's term; members send what exceeds it again.
+const EARLY: usize = 4_096;
 
 /// What reaches the desk.
 #[derive(Debug)]
@@ -87,6 +90,8 @@ pub(super) struct Desk {
     pending: FuturesUnordered<BoxFuture<'static, Answers>>,
     outbox: Outbox,
     voters: voters::Reconciler,
+    /// What members sent to the coming leader between its election and the opening of its term.
+    early: VecDeque<DeskInput>,
 }
 
 /// Runs the desk for as long as the node lives.
@@ -95,7 +100,13 @@ pub(super) async fn run(core: Arc<Core>, mut inputs: mpsc::Receiver<DeskInput>) 
     let mut standing = core.standing.clone();
     let mut ticks = tokio::time::interval(BoardConfig::default().tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut desk = Desk { voters: voters::Reconciler::default(), core, pending: FuturesUnordered::new(), outbox: Outbox::default() };
+    let mut desk = Desk {
+        core,
+        pending: FuturesUnordered::new(),
+        outbox: Outbox::default(),
+        voters: voters::Reconciler::default(),
+        early: VecDeque::new(),
+    };
     loop {
         let leading = desk.core.desk.read(|leading| leading.term);
         tokio::select! {
@@ -123,6 +134,7 @@ impl Desk {
         self.outbox.clear();
         self.pending.clear();
         self.core.desk.change(|desk| *desk = None);
+        let early = std::mem::take(&mut self.early);
         let Some(term) = acting else { return };
         let ledger = self.core.ledger.clone();
         let opening = tokio::task::spawn_blocking(move || Opening::read(&ledger)).await;
@@ -135,24 +147,37 @@ impl Desk {
             opening.members.iter().copied().filter(|node| *node == self.core.node || self.core.is_connected(*node)).collect();
         let mut liveness = Liveness::new(LivenessConfig::default());
         opening.members.iter().for_each(|member| liveness.known(now, *member));
-        let leading = Leading { term, board: Board::new(BoardConfig::default()), liveness };
+        let leading = Leading {
+            term,
+            board: Board::new(BoardConfig { numbered_after: opening.numbered_after, ..BoardConfig::default() }),
+            liveness,
+        };
         self.core.desk.change(|desk| *desk = Some(leading));
         let mut inputs = vec![Input::Opened { term, last_task_before: opening.last_task, expected }];
         inputs.extend(opening.groups.into_iter().map(|group| Input::Window { group, tasks: Vec::new(), more: true }));
         inputs.push(Input::DelayedWindow { tasks: Vec::new(), more: true });
         self.feed(inputs);
+        early.into_iter().for_each(|input| self.take_input(input));
     }
 
     fn take_inputs(&mut self, first: DeskInput, inputs: &mut mpsc::Receiver<DeskInput>) {
         let mut next = Some(first);
         for _ in 0..TURN {
             let Some(input) = next else { break };
-            match input {
-                DeskInput::Heartbeat { from, bytes } => self.take_heartbeat(from, &bytes),
-                DeskInput::Reports { from, messages } => self.take_reports(from, messages),
-                DeskInput::PeerDown { node, gone } => self.take_down(node, gone),
+            if self.core.desk.read(|_| ()).is_some() {
+                self.take_input(input);
+            } else if self.core.known_leader() == Some(self.core.node) && self.early.len() < EARLY {
+                self.early.push_back(input);
             }
             next = inputs.try_recv().ok();
+        }
+    }
+
+    fn take_input(&mut self, input: DeskInput) {
+        match input {
+            DeskInput::Heartbeat { from, bytes } => self.take_heartbeat(from, &bytes),
+            DeskInput::Reports { from, messages } => self.take_reports(from, messages),
+            DeskInput::PeerDown { node, gone } => self.take_down(node, gone),
         }
     }
 
@@ -200,7 +225,7 @@ impl Desk {
                 (format!("lost {}: {why}; what it held is handed out again", name(node)), Some(Input::MemberLost { node, why }))
             }
         };
-        self.core.narrator.tell(NarrationKind::Peer, text);
+        self.core.narrator.tell(NarrationKind::Member, text);
         self.feed(lost.into_iter().collect());
     }
 
@@ -283,7 +308,12 @@ struct Opening {
     last_task: TaskId,
     groups: Vec<crate::task::GroupName>,
     members: Vec<NodeId>,
+    numbered_after: u64,
 }
+
+/// Hand-outs that one entry of the journal leaves room for, as a power of two: far more than can be given while one is
+/// written, and enough entries are left for ten years of a thousand a second.
+const HAND_OUTS_AN_ENTRY: u32 = 24;
 
 impl Opening {
     fn read(ledger: &crate::journal::Ledger) -> Result<Self, crate::journal::LedgerError> {
@@ -291,6 +321,8 @@ impl Opening {
             last_task: ledger.last_task()?.unwrap_or_default(),
             groups: ledger.groups_with_ready()?.into_iter().map(|(group, _)| group).collect(),
             members: ledger.members()?.into_iter().map(|member| member.node).collect(),
+            // The journal has grown by the opening entry at least since this node led before, also within one term.
+            numbered_after: ledger.applied_index()? << HAND_OUTS_AN_ENTRY,
         })
     }
 }

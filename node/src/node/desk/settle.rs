@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{Answers, Desk, Input, RETRY};
 use crate::dispatch::{DelayedTask, Next};
 use crate::journal::ledger::ReadyTask;
-use crate::journal::{Denial, Fact, Journal, ProposeError, Reply};
+use crate::journal::{Fact, Journal, ProposeError, Reply};
 use crate::node::core::Core;
-use crate::task::{AttemptEnd, Fence, GroupName, NodeId, TaskId, TaskState, Term, UnixMillis};
+use crate::task::{AttemptEnd, Denial, Fence, GroupName, NodeId, TaskId, TaskState, Term, UnixMillis};
 use crate::worker::protocol::{ToLeader, ToMember};
 
 /// An attempt's end on its way into the journal.
@@ -80,7 +80,12 @@ impl Desk {
             let rows = tokio::task::spawn_blocking(move || ledger.delayed(after, limit)).await;
             let Ok(Ok(rows)) = rows else { return Answers::default() };
             let more = rows.len() == limit;
-            let delayed = |(until, row): (UnixMillis, ReadyTask)| DelayedTask { until, task: row.task, group: row.group, attempt: row.attempt };
+            let delayed = |(until, row): (UnixMillis, ReadyTask)| DelayedTask {
+                until,
+                task: row.task,
+                group: row.group,
+                attempt: row.attempt,
+            };
             vec![Input::DelayedWindow { tasks: rows.into_iter().map(delayed).collect(), more }].into()
         }));
     }

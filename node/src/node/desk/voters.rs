@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::settle::MEMBERSHIP_PATIENCE;
 use super::{Answers, Desk};
-use crate::journal::{Fact, Journal, Member, MemberRole, MembershipError, RaftJournal};
+use crate::journal::{Fact, Journal, Member, MembershipError, RaftJournal};
 use crate::roster::{self, Candidate, Heartbeat, MemberView, VotersChange, VotersPolicy};
-use crate::task::NodeId;
+use crate::task::{MemberRole, NodeId};
 
 /// How often the set of voters is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -59,7 +59,8 @@ impl Desk {
 
     /// Looks at the voters once a second and has at most one change made.
     pub(super) fn reconcile_voters(&mut self, now: Duration) {
-        if self.voters.last.is_some_and(|last| now.saturating_sub(last) < PERIOD) || self.voters.under_way.load(Ordering::Relaxed) {
+        if self.voters.last.is_some_and(|last| now.saturating_sub(last) < PERIOD) || self.voters.under_way.load(Ordering::Relaxed)
+        {
             return;
         }
         self.voters.last = Some(now);

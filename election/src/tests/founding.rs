@@ -1,0 +1,144 @@
+//! Founding: identical nodes become one swarm, quickly, and never two.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+use std::vec::Vec;
+
+use crate::random::Random;
+use crate::sim::world::{Setup, World};
+use crate::{Charter, NodeId, Pledge, Rank, RoleView, SwarmId};
+
+fn unfounded(count: u64, expect: u8, seed: u64) -> World {
+    let mut setup = Setup::swarm(count, seed);
+    setup.founded = None;
+    setup.settings.expect = expect;
+    setup.nodes.values_mut().for_each(|node| node.log.clear());
+    World::new(setup, true)
+}
+
+fn meet_all(world: &mut World) {
+    let ids = world.ids();
+    for (place, one) in ids.iter().enumerate() {
+        ids[place + 1..].iter().for_each(|other| world.meet(*one, *other));
+    }
+}
+
+fn swarms(world: &World) -> BTreeSet<SwarmId> {
+    world.ids().into_iter().filter_map(|id| world.machine(id)).filter_map(|machine| machine.view().swarm).collect()
+}
+
+fn told(world: &World, words: &str) -> bool {
+    world.trace.iter().filter_map(crate::sim::line).any(|line| line.contains(words))
+}
+
+#[test]
+fn one_to_seven_nodes_found_one_swarm_within_a_second_of_meeting() {
+    for count in 1..=7_u8 {
+        for seed in 0..10 {
+            let mut world = unfounded(u64::from(count), count, seed);
+            meet_all(&mut world);
+            let led = world.run_until(Duration::from_secs(1), |world| !world.acting().is_empty());
+            assert!(led, "{count} nodes, seed {seed}: nobody acts after a second");
+            world.run(Duration::from_millis(500));
+            assert_eq!(swarms(&world).len(), 1, "{count} nodes, seed {seed}");
+            let all_in = world.ids().iter().all(|id| world.machine(*id).is_some_and(|machine| machine.view().leader.is_some()));
+            assert!(all_in, "{count} nodes, seed {seed}: all follow the leader");
+            assert!(world.faults.is_empty(), "{count} nodes, seed {seed}: {:?}", world.faults);
+        }
+    }
+}
+
+#[test]
+fn the_voters_are_odd_and_the_best_bids() {
+    let members = |count: u64| Pledge((0..count).map(|id| (NodeId(id), Rank(u32::from(id == 0) * 9))).collect());
+    for (count, voters) in [(1, 1), (2, 2), (3, 3), (4, 3), (5, 5), (6, 5), (9, 5)] {
+        let charter = Charter::new(members(count));
+        assert_eq!(charter.voters().len(), voters, "{count} members");
+        assert!(charter.voters().contains(&NodeId(0)), "the best rank votes");
+        assert!(charter.voters().contains(&NodeId(count - 1)), "of equal ranks the higher id votes");
+    }
+}
+
+#[test]
+fn canonical_bytes_tell_charters_apart() {
+    let one = Charter::new(Pledge([(NodeId(1), Rank(1)), (NodeId(2), Rank(1))].into()));
+    let other = Charter::new(Pledge([(NodeId(1), Rank(1)), (NodeId(2), Rank(2))].into()));
+    assert_eq!(one.canonical_bytes(), one.clone().canonical_bytes());
+    assert_ne!(one.canonical_bytes(), other.canonical_bytes());
+}
+
+#[test]
+fn more_nodes_than_expected_are_named_and_nobody_founds() {
+    let mut world = unfounded(4, 3, 1);
+    meet_all(&mut world);
+    world.run(Duration::from_secs(2));
+    assert!(swarms(&world).is_empty(), "nobody founds");
+    assert!(told(&world, "does not found: 3 nodes expected, seen are n0 n1 n2 n3"));
+    // The one too many goes; the others see it and found.
+    world.kill(NodeId(3));
+    world.run(Duration::from_secs(3));
+    assert_eq!((swarms(&world).len(), world.acting().len()), (1, 1));
+}
+
+#[test]
+fn a_latecomer_joins_what_was_founded_without_it() {
+    let mut world = unfounded(4, 3, 2);
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        world.meet(NodeId(one), NodeId(other));
+    }
+    (0..3).for_each(|id| world.net.cut(NodeId(3), NodeId(id)));
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.acting().len(), 1);
+    world.net.heal();
+    world.meet(NodeId(0), NodeId(3));
+    world.run(Duration::from_secs(1));
+    let joined = world.machine(NodeId(3)).expect("it runs").view();
+    assert_eq!((swarms(&world).len(), joined.role), (1, RoleView::Observer));
+    assert!(joined.leader.is_some(), "it follows the leader's beats");
+}
+
+#[test]
+fn the_others_go_on_if_one_dies_while_the_journals_are_created() {
+    let mut world = unfounded(3, 3, 5);
+    meet_all(&mut world);
+    let founded = world.run_until(Duration::from_secs(1), |world| {
+        [0, 1].iter().all(|id| world.machine(NodeId(*id)).is_some_and(|machine| machine.view().swarm.is_some()))
+    });
+    assert!(founded);
+    // n2 would win; its questions for votes may have reached the others, its journal has not.
+    (0..2).for_each(|id| world.net.cut(NodeId(2), NodeId(id)));
+    world.kill(NodeId(2));
+    world.run(Duration::from_secs(6));
+    assert_eq!(world.acting().len(), 1, "one of the others acts");
+    assert!(world.faults.is_empty(), "{:?}", world.faults);
+}
+
+#[test]
+fn with_fewer_than_twice_the_nodes_random_meetings_found_at_most_one_swarm() {
+    let mut founded = 0;
+    for seed in 0..150 {
+        let mut random = Random::new(seed);
+        let expect = random.between(2, 3);
+        let count = random.between(expect, 2 * expect - 1);
+        let mut world = unfounded(count, u8::try_from(expect).expect("small"), seed);
+        world.record = false;
+        world.net.loss = 20;
+        let ids: Vec<NodeId> = world.ids();
+        for _ in 0..20 {
+            let pick = |random: &mut Random| ids[usize::try_from(random.between(0, count - 1)).expect("small")];
+            let (one, other) = (pick(&mut random), pick(&mut random));
+            match random.between(0, 5) {
+                0 => world.net.cut(one, other),
+                1 => world.net.cuts.clear(),
+                2 if world.is_up(one) => world.kill(one),
+                2 | 3 if !world.is_up(one) => world.start(one),
+                _ => world.meet(one, other),
+            }
+            world.run(Duration::from_millis(random.between(1, 300)));
+            assert!(swarms(&world).len() <= 1, "seed {seed}: two swarms of {expect} out of {count} nodes");
+        }
+        assert!(world.faults.is_empty(), "seed {seed}: {:?}", world.faults);
+        founded += swarms(&world).len();
+    }
+    assert!(founded > 30, "the schedules found something: {founded}");
+}

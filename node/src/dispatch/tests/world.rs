@@ -1,0 +1,463 @@
+//! The board in a small world: a ledger, a journal that answers late, members with the real [`Slots`], and every kind of
+//! trouble in any order. Whatever happens, no task is handed out twice at a time, out of order, beyond a pod's slots, after
+//! its end, or forgotten.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::dispatch::*;
+use crate::task::{
+    AttemptEnd, AttemptNumber, Captured, Fence, GroupName, LostWhy, NodeId, Outcome, Pod, PodId, TaskId, Term, UnixMillis, Usage,
+};
+use crate::worker::Slots;
+use crate::worker::protocol::ToLeader;
+
+const NODES: u64 = 3;
+
+#[derive(Clone, Debug, PartialEq)]
+enum State {
+    Queued,
+    Delayed(UnixMillis),
+    Succeeded,
+    Cancelled,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    group: GroupName,
+    attempt: AttemptNumber,
+    state: State,
+}
+
+struct Node {
+    boot: u64,
+    slots: Slots,
+    inbox: VecDeque<Output>,
+    cancelled: BTreeSet<Fence>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct End {
+    task: TaskId,
+    attempt: AttemptNumber,
+    fence: Fence,
+    node: NodeId,
+    outcome: Option<bool>,
+}
+
+/// What happens next.
+#[derive(Clone, Debug)]
+enum Act {
+    Submit(u8),
+    Deliver(u8),
+    Finish(u8, u8, bool),
+    Send(u8),
+    Heartbeat(u8),
+    Settle,
+    Answer,
+    Cancel(u8),
+    Revive(u8),
+    Lose(u8),
+    Restart(u8),
+    Undeliver(u8),
+    Drain(u8),
+    Pass(u8),
+    NewLeader(bool),
+}
+
+struct World {
+    board: Board,
+    term: u64,
+    now: u64,
+    bound: TaskId,
+    rows: BTreeMap<TaskId, Row>,
+    nodes: BTreeMap<NodeId, Node>,
+    journal: VecDeque<End>,
+    /// Answers as the ledger had them when they were asked for, so that they are late.
+    answers: VecDeque<Input>,
+    successes: BTreeMap<TaskId, u32>,
+}
+
+fn group(index: u8) -> GroupName {
+    ["a", "b", "c"][usize::from(index % 3)].parse().unwrap()
+}
+
+fn pods(node: NodeId) -> Vec<Pod> {
+    let pod = |groups: &[u8], slots| Pod { groups: groups.iter().map(|g| group(*g)).collect(), slots };
+    match node.0 {
+        0 => vec![pod(&[0, 1], 1)],
+        1 => vec![pod(&[0], 2), pod(&[1, 2], 1)],
+        _ => vec![pod(&[0, 1, 2], 3)],
+    }
+}
+
+fn config() -> BoardConfig {
+    BoardConfig {
+        window: 6,
+        small_window: 2,
+        total: 14,
+        delayed: 3,
+        unsettled: 5,
+        remembered: 4,
+        delivery: Duration::from_millis(400),
+        ..BoardConfig::default()
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let nodes = (0..NODES).map(NodeId).map(|id| {
+            let slots = Slots::new(&pods(id));
+            (id, Node { boot: 1, slots, inbox: VecDeque::new(), cancelled: BTreeSet::new() })
+        });
+        let mut world = World {
+            board: Board::new(config()),
+            term: 0,
+            now: 0,
+            bound: TaskId(0),
+            rows: BTreeMap::new(),
+            nodes: nodes.collect(),
+            journal: VecDeque::new(),
+            answers: VecDeque::new(),
+            successes: BTreeMap::new(),
+        };
+        world.new_leader(true);
+        world
+    }
+
+    fn step(&mut self, input: Input) {
+        let outputs = self.board.step(Duration::from_millis(self.now), input);
+        for output in outputs {
+            self.output(output);
+        }
+        self.check_slots();
+    }
+
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::Assign { node, pod, task, attempt, fence } => {
+                self.check_assign(node, pod, task, attempt, fence);
+                self.nodes.get_mut(&node).unwrap().inbox.push_back(output);
+            }
+            Output::CancelAttempt { node, .. } => self.nodes.get_mut(&node).unwrap().inbox.push_back(output),
+            Output::AttemptLost { task, attempt, fence, node, .. } => {
+                self.journal.push_back(End { task, attempt, fence, node, outcome: None });
+            }
+            Output::Refill { group, after, limit } => {
+                let answer = self.page(&group, after, limit);
+                self.answers.push_back(answer);
+            }
+            Output::RefillDelayed { after, limit } => {
+                let answer = self.delayed_page(after, limit);
+                self.answers.push_back(answer);
+            }
+            Output::Verify { task, fence } => {
+                let next = self.next(task);
+                self.answers.push_back(Input::Verified { task, fence, next });
+            }
+            Output::Verdict { .. } | Output::AdoptionOver { .. } | Output::Ignored { .. } => {}
+        }
+    }
+
+    fn check_assign(&self, node: NodeId, pod: PodId, task: TaskId, attempt: AttemptNumber, fence: Fence) {
+        let row = &self.rows[&task];
+        let state_allows = match row.state {
+            State::Queued => true,
+            State::Delayed(until) => until.0 <= self.now,
+            State::Succeeded | State::Cancelled => false,
+        };
+        assert!(state_allows && row.attempt == attempt, "{task} attempt {attempt} handed out as {row:?}");
+        assert!(pods(node)[usize::from(pod.0)].groups.contains(&row.group), "the pod does not serve the group");
+        assert_eq!(fence.term, Term(self.term));
+        assert!(self.bound < task || !self.board.is_adopting(), "{task} was withheld");
+        let earlier = self.rows.range(..task).find(|(earlier, other)| {
+            other.group == row.group
+                && other.state == State::Queued
+                && self.board.lease(**earlier).is_none()
+                && (**earlier > self.bound || !self.board.is_adopting())
+        });
+        assert!(earlier.is_none(), "{task} overtook {earlier:?} in its group");
+    }
+
+    fn check_slots(&self) {
+        for node in self.nodes.keys() {
+            let mut used: BTreeMap<PodId, u32> = BTreeMap::new();
+            for (_, lease) in self.board.leases_of(*node).filter(|(_, lease)| !lease.ended && lease.fence.term.0 == self.term) {
+                *used.entry(lease.pod).or_default() += 1;
+            }
+            for (pod, used) in used {
+                assert!(used <= pods(*node)[usize::from(pod.0)].slots, "{used} hand-outs in pod {pod} of {node}");
+            }
+        }
+    }
+
+    fn next(&self, task: TaskId) -> Next {
+        match self.rows.get(&task) {
+            Some(Row { group, attempt, state: State::Queued }) => Next::Ready { group: group.clone(), attempt: *attempt },
+            Some(Row { group, attempt, state: State::Delayed(until) }) => {
+                Next::Delayed { until: *until, group: group.clone(), attempt: *attempt }
+            }
+            _ => Next::Final,
+        }
+    }
+
+    fn page(&self, group: &GroupName, after: TaskId, limit: usize) -> Input {
+        let queued = self.rows.iter().filter(|(id, row)| **id > after && row.group == *group && row.state == State::Queued);
+        let tasks: Vec<_> = queued.clone().take(limit).map(|(id, row)| (*id, row.attempt)).collect();
+        Input::Window { group: group.clone(), more: queued.count() > tasks.len(), tasks }
+    }
+
+    fn delayed_page(&self, after: (UnixMillis, TaskId), limit: usize) -> Input {
+        let mut all: Vec<DelayedTask> = Vec::new();
+        for (task, row) in &self.rows {
+            if let State::Delayed(until) = row.state
+                && (until, *task) > after
+            {
+                all.push(DelayedTask { until, task: *task, group: row.group.clone(), attempt: row.attempt });
+            }
+        }
+        all.sort_by_key(|delayed| (delayed.until, delayed.task));
+        let more = all.len() > limit;
+        all.truncate(limit);
+        Input::DelayedWindow { tasks: all, more }
+    }
+
+    fn new_leader(&mut self, keep_journal: bool) {
+        if !keep_journal {
+            self.journal.clear();
+        }
+        // What was on its way to the journal is fenced or written before the new leader opens; here it is written.
+        while !self.journal.is_empty() {
+            self.fold_one();
+        }
+        self.term += 1;
+        self.answers.clear();
+        for node in self.nodes.values_mut() {
+            node.inbox.clear();
+            node.slots.resend();
+        }
+        self.bound = self.rows.keys().next_back().copied().unwrap_or_default();
+        let expected = self.nodes.keys().copied().collect();
+        self.step(Input::Opened { term: Term(self.term), last_task_before: self.bound, expected });
+        for index in 0..3 {
+            self.step(Input::Window { group: group(index), tasks: vec![], more: true });
+        }
+        self.step(Input::DelayedWindow { tasks: vec![], more: true });
+    }
+
+    /// The fold of one attempt's end; answers where its task is now.
+    fn fold_one(&mut self) -> Option<(End, Next)> {
+        let end = self.journal.pop_front()?;
+        let row = self.rows.get_mut(&end.task).unwrap();
+        if matches!(row.state, State::Queued | State::Delayed(_)) && row.attempt == end.attempt {
+            row.attempt.0 += 1;
+            row.state = match end.outcome {
+                Some(true) => State::Succeeded,
+                Some(false) => State::Delayed(UnixMillis(self.now + 50 * (end.task.0 % 4))),
+                None => State::Queued,
+            };
+            *self.successes.entry(end.task).or_default() += u32::from(end.outcome == Some(true));
+        }
+        Some((end, self.next(end.task)))
+    }
+
+    fn settle(&mut self) {
+        let Some((end, next)) = self.fold_one() else { return };
+        self.nodes.get_mut(&end.node).unwrap().slots.answered(end.fence);
+        self.step(Input::Settled { task: end.task, fence: end.fence, next });
+    }
+
+    fn offer(&mut self, id: NodeId) {
+        let node = &self.nodes[&id];
+        let offer = Offer {
+            node: id,
+            boot: node.boot,
+            pods: pods(id),
+            held: node.slots.held(),
+            processed: node.slots.processed(),
+            accepts: !node.slots.is_draining(),
+        };
+        self.step(Input::Offer(offer));
+    }
+
+    fn deliver(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        match node.inbox.pop_front() {
+            Some(Output::Assign { task, attempt, fence, pod, .. }) => {
+                let _ = node.slots.take(task, attempt, fence, pod);
+            }
+            Some(Output::CancelAttempt { fence, .. }) => drop(node.cancelled.insert(fence)),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, id: NodeId, which: u8, success: bool) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let running: Vec<_> = node.slots.held().into_iter().filter(|held| !held.ended).collect();
+        let Some(held) = running.get(usize::from(which) % running.len().max(1)) else { return };
+        let outcome = Outcome::Exited(i32::from(!success));
+        let (stdout, stderr, usage) = (Captured::default(), Captured::default(), Usage::default());
+        let (task, attempt, fence) = (held.task, held.attempt, held.fence);
+        node.slots.ended(AttemptEnd { task, attempt, fence, node: id, outcome, stdout, stderr, usage }, true);
+    }
+
+    fn send(&mut self, id: NodeId) {
+        let messages = self.nodes.get_mut(&id).unwrap().slots.take_unsent(2, 1 << 20);
+        for message in messages {
+            match message {
+                ToLeader::Decline { task, fence, .. } => self.step(Input::Undelivered { node: id, task, fence }),
+                ToLeader::Report { end, slot_free } => self.report(id, &end, slot_free),
+            }
+        }
+    }
+
+    fn report(&mut self, id: NodeId, end: &AttemptEnd, slot_free: bool) {
+        let (task, attempt, fence) = (end.task, end.attempt, end.fence);
+        let input = Input::Reported { node: id, task, attempt, fence, slot_free };
+        let outputs = self.board.step(Duration::from_millis(self.now), input);
+        for output in outputs {
+            if let Output::Verdict { verdict, .. } = output {
+                match verdict {
+                    Verdict::Accept | Verdict::Adopt => {
+                        let outcome = Some(end.outcome.is_success());
+                        self.journal.push_back(End { task, attempt, fence, node: id, outcome });
+                    }
+                    Verdict::Refuse(_) | Verdict::AlreadySettled => {
+                        self.nodes.get_mut(&id).unwrap().slots.answered(fence);
+                    }
+                    Verdict::Duplicate => {}
+                }
+            } else {
+                self.output(output);
+            }
+        }
+    }
+
+    fn act(&mut self, act: &Act) {
+        let id = |index: &u8| NodeId(u64::from(*index) % NODES);
+        match act {
+            Act::Submit(index) => {
+                let task = TaskId(self.rows.len() as u64 + 1);
+                let attempt = AttemptNumber(1);
+                self.rows.insert(task, Row { group: group(*index), attempt, state: State::Queued });
+                self.step(Input::Ready { group: group(*index), task, attempt });
+            }
+            Act::Deliver(index) => self.deliver(id(index)),
+            Act::Finish(index, which, success) => self.finish(id(index), *which, *success),
+            Act::Send(index) => self.send(id(index)),
+            Act::Heartbeat(index) => self.offer(id(index)),
+            Act::Settle => self.settle(),
+            Act::Answer => {
+                if let Some(answer) = self.answers.pop_front() {
+                    self.step(answer);
+                }
+            }
+            Act::Cancel(which) => self.cancel(*which),
+            Act::Revive(which) => self.revive(*which),
+            Act::Lose(index) => self.step(Input::MemberLost { node: id(index), why: LostWhy::MemberLost }),
+            Act::Restart(index) => {
+                let node = self.nodes.get_mut(&id(index)).unwrap();
+                *node = Node {
+                    boot: node.boot + 1,
+                    slots: Slots::new(&pods(id(index))),
+                    inbox: VecDeque::new(),
+                    cancelled: BTreeSet::new(),
+                };
+            }
+            Act::Undeliver(index) => {
+                let last = self.nodes.get_mut(&id(index)).unwrap().inbox.pop_back();
+                if let Some(Output::Assign { node, task, fence, .. }) = last {
+                    self.step(Input::Undelivered { node, task, fence });
+                }
+            }
+            Act::Drain(index) => self.step(Input::MemberDraining { node: id(index) }),
+            Act::Pass(millis) => {
+                self.now += u64::from(*millis);
+                self.step(Input::Tick { wall: UnixMillis(self.now) });
+            }
+            Act::NewLeader(keep) => self.new_leader(*keep),
+        }
+    }
+
+    fn cancel(&mut self, which: u8) {
+        let Some((task, row)) = self.rows.iter_mut().nth(usize::from(which) % 32) else { return };
+        if matches!(row.state, State::Queued | State::Delayed(_)) {
+            row.state = State::Cancelled;
+            let task = *task;
+            self.step(Input::Cancelled { task });
+        }
+    }
+
+    fn revive(&mut self, which: u8) {
+        let cancelled: Vec<TaskId> =
+            self.rows.iter().filter(|(_, row)| row.state == State::Cancelled).map(|(id, _)| *id).collect();
+        let Some(task) = cancelled.get(usize::from(which) % cancelled.len().max(1)).copied() else { return };
+        let row = self.rows.get_mut(&task).unwrap();
+        row.state = State::Queued;
+        let (group, attempt) = (row.group.clone(), row.attempt);
+        self.step(Input::Ready { group, task, attempt });
+    }
+
+    /// Lets everything go well from here on; answers how many rounds it took until every task had ended.
+    fn calm(&mut self) -> Option<usize> {
+        for index in 0..3 {
+            self.act(&Act::Restart(index));
+        }
+        let rounds = 40 + 4 * self.rows.len();
+        for round in 0..rounds {
+            if self.rows.values().all(|row| matches!(row.state, State::Succeeded | State::Cancelled)) {
+                return Some(round);
+            }
+            for index in 0..3_u8 {
+                self.act(&Act::Heartbeat(index));
+                (0..8).for_each(|_| self.act(&Act::Deliver(index)));
+                (0..8).for_each(|_| self.act(&Act::Finish(index, 0, true)));
+                (0..8).for_each(|_| self.act(&Act::Send(index)));
+            }
+            (0..16).for_each(|_| self.act(&Act::Settle));
+            (0..16).for_each(|_| self.act(&Act::Answer));
+            self.act(&Act::Pass(200));
+        }
+        None
+    }
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let node = 0..3_u8;
+    prop_oneof![
+        12 => (0..3_u8).prop_map(Act::Submit),
+        12 => node.clone().prop_map(Act::Deliver),
+        12 => (node.clone(), any::<u8>(), prop::bool::weighted(0.6)).prop_map(|(n, w, s)| Act::Finish(n, w, s)),
+        12 => node.clone().prop_map(Act::Send),
+        10 => node.clone().prop_map(Act::Heartbeat),
+        12 => Just(Act::Settle),
+        10 => Just(Act::Answer),
+        2 => any::<u8>().prop_map(Act::Cancel),
+        2 => any::<u8>().prop_map(Act::Revive),
+        1 => node.clone().prop_map(Act::Lose),
+        1 => node.clone().prop_map(Act::Restart),
+        2 => node.clone().prop_map(Act::Undeliver),
+        1 => node.prop_map(Act::Drain),
+        6 => (1..250_u8).prop_map(Act::Pass),
+        1 => any::<bool>().prop_map(Act::NewLeader),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_doubled_overtaken_or_beyond_the_slots(acts in prop::collection::vec(act(), 1..250)) {
+        let mut world = World::new();
+        acts.iter().for_each(|act| world.act(act));
+        let rounds = world.calm();
+        let left: Vec<_> = world.rows.iter().filter(|(_, r)| !matches!(r.state, State::Succeeded | State::Cancelled)).collect();
+        prop_assert!(rounds.is_some(), "never ended: {left:?}");
+        for (task, row) in &world.rows {
+            let successes = world.successes.get(task).copied().unwrap_or(0);
+            prop_assert_eq!(successes, u32::from(row.state == State::Succeeded), "task {}", task);
+        }
+    }
+}
