@@ -1,6 +1,7 @@
 //! Without a majority nothing is accepted and the nodes say so; with one the swarm goes on.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dunlin_node::api::{ApiError, Request, Response};
@@ -91,8 +92,12 @@ async fn with_three_of_five_silent_the_two_left_say_so_and_accept_nothing_until_
     let left = [leader, (leader + 1) % 5];
     // An attempt on each node, which outlives the leader's absence.
     let client = swarm.nodes[leader].client();
-    let script = format!("while ! [ -e {} ]; do sleep 0.02; done", swarm.path("go").display());
-    let long = client.submit_all(vec![(TaskSpec::command(["sh", "-c", &script]), None); 5]).await.unwrap();
+    let (go, starts) = (swarm.path("go"), swarm.path("starts"));
+    let script = "echo task $DUNLIN_TASK_ID >> $STARTS; while ! [ -e $GO ]; do sleep 0.02; done";
+    let mut spec = TaskSpec::command(["sh", "-c", script]);
+    let shown = |path: &Path| path.display().to_string();
+    spec.env = [("GO".to_owned(), shown(&go)), ("STARTS".to_owned(), shown(&starts))].into();
+    let long = client.submit_all(vec![(spec, None); 5]).await.unwrap();
     let mut kept = Vec::new();
     for task in &long {
         let node = questions::running_on(&client, task.task, 1).await;
@@ -126,7 +131,7 @@ async fn with_three_of_five_silent_the_two_left_say_so_and_accept_nothing_until_
     measured("from the third node's return to a leader", back.elapsed());
     println!("term {term}, then {later}");
     let client = swarm.nodes[leader].client();
-    fs::write(swarm.path("go"), "").unwrap();
+    fs::write(&go, "").unwrap();
     for task in &long {
         questions::end_of(&client, task.task).await;
     }
@@ -136,6 +141,9 @@ async fn with_three_of_five_silent_the_two_left_say_so_and_accept_nothing_until_
         let attempts: Vec<_> =
             client.task(task).await.unwrap().attempts.iter().map(|a| (a.attempt.0, a.node, a.fence.term)).collect();
         assert_eq!(attempts, [(1, node, term)], "task {task}");
+        let starts = fs::read_to_string(&starts).unwrap();
+        let own = starts.lines().filter(|line| *line == format!("task {task}")).count();
+        assert_eq!(own, 1, "task {task} was begun once: {starts}");
     }
     let again = client.submit(TaskSpec::command(["true"]), Some("later".parse().unwrap())).await.unwrap();
     questions::end_of(&client, again.task).await;

@@ -1,6 +1,6 @@
 //! Puts the rooms together; the only place that knows all of them.
 //!
-//! [`Node::start`] opens the folder, the mesh, the journal and the worker, and starts one loop for each way through the
+//! [`NodeBuilder::start`] opens the folder, the mesh, the journal and the worker, and starts one loop for each way through the
 //! house. What enters after that are requests ([`Api`]); what leaves is their answers and the narration.
 
 mod config;
