@@ -240,7 +240,7 @@ impl State {
         let piece = &rest[..rest.len().min(3)];
         let end = task.state.is_final() && piece.len() == rest.len();
         let bytes = Bytes::copy_from_slice(piece);
-        Ok(Response::Output(OutputChunk { from, bytes, attempt: Some(AttemptNumber(1)), end }))
+        Ok(Response::Output(OutputChunk { from, bytes, attempt: Some(AttemptNumber(1)), fence: None, end }))
     }
 
     fn named(&self, which: &TaskSelector) -> Vec<TaskId> {

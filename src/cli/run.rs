@@ -157,7 +157,7 @@ pub(super) async fn forward(mut follow: OutputFollow, stream: OutputStream) -> R
             }
             OutputPart::Missing(bytes) => tell(&format!("dunlin: {bytes} bytes of output were not kept")),
             OutputPart::Restarted(attempt) => {
-                tell(&format!("dunlin: attempt {attempt} has taken over; its output begins again"));
+                tell(&format!("dunlin: attempt {attempt} was started elsewhere; the output begins again"));
             }
         }
     }

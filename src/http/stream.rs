@@ -10,7 +10,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use dunlin_node::api::{ApiError, EventView, OutputChunk, Request, Response, SharedApi};
 use dunlin_node::sandbox::OutputStream;
-use dunlin_node::task::{AttemptNumber, TaskId};
+use dunlin_node::task::{AttemptNumber, Fence, TaskId};
 use futures::stream::{self, Stream};
 use serde::Deserialize;
 
@@ -45,7 +45,7 @@ pub(super) async fn logs(
 ) -> Result<HttpResponse, Problem> {
     let task = task_id(&id)?;
     let stream = query.stream.unwrap_or(OutputStream::Stdout);
-    let mut reader = LogReader { api, task, stream, next: query.from, attempt: None, follow: query.follow, ended: false };
+    let mut reader = LogReader { api, task, stream, next: query.from, run: None, follow: query.follow, ended: false };
     // The first piece is read before the answer begins, so that an unknown task is a proper 404.
     let first = reader.read(Duration::ZERO).await?;
     let begins = first.from.to_string();
@@ -61,7 +61,7 @@ struct LogReader {
     task: TaskId,
     stream: OutputStream,
     next: u64,
-    attempt: Option<AttemptNumber>,
+    run: Option<(AttemptNumber, Option<Fence>)>,
     follow: bool,
     ended: bool,
 }
@@ -77,9 +77,9 @@ impl LogReader {
 
     /// Moves behind the chunk. False if it belongs to another attempt, whose beginning must be read first.
     fn advance(&mut self, chunk: &OutputChunk) -> bool {
-        let before = self.attempt;
-        self.attempt = chunk.attempt.or(before);
-        if before.is_some() && self.attempt != before && self.next > 0 {
+        let before = self.run;
+        self.run = chunk.attempt.map(|attempt| (attempt, chunk.fence)).or(before);
+        if before.is_some() && self.run != before && self.next > 0 {
             self.next = 0;
             return false;
         }

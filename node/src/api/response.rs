@@ -270,6 +270,9 @@ pub struct OutputChunk {
     pub bytes: Bytes,
     /// Which attempt wrote them.
     pub attempt: Option<AttemptNumber>,
+    /// Under which hand-out. Two runs can have the same number if a leader died before anybody else knew of the first;
+    /// an offset is one run's only.
+    pub fence: Option<Fence>,
     /// Whether the task has ended and nothing will follow `bytes`.
     pub end: bool,
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Client, ClientError, LONG_POLL, unexpected};
 use crate::api::{EventView, OutputChunk, Request, Response};
 use crate::sandbox::OutputStream;
-use crate::task::{AttemptNumber, TaskId};
+use crate::task::{AttemptNumber, Fence, TaskId};
 
 /// A piece of a followed output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl OutputFollow {
 /// Where a reader of an output stands: pure, so that its rules can be tested without a node.
 #[derive(Debug, Default)]
 struct Cursor {
-    attempt: Option<AttemptNumber>,
+    run: Option<(AttemptNumber, Option<Fence>)>,
     next: u64,
     parts: VecDeque<OutputPart>,
     ended: bool,
@@ -81,8 +81,9 @@ struct Cursor {
 impl Cursor {
     fn take(&mut self, chunk: OutputChunk) {
         if let Some(attempt) = chunk.attempt {
-            let before = self.attempt.replace(attempt);
-            if before.is_some_and(|before| before != attempt) {
+            let run = (attempt, chunk.fence);
+            let before = self.run.replace(run);
+            if before.is_some_and(|before| before != run) {
                 self.parts.push_back(OutputPart::Restarted(attempt));
                 if self.next > 0 {
                     // The offset was the old attempt's; the chunk says nothing about the new one's beginning.
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     fn chunk(attempt: u32, from: u64, bytes: &'static [u8], end: bool) -> OutputChunk {
-        OutputChunk { from, bytes: Bytes::from_static(bytes), attempt: Some(AttemptNumber(attempt)), end }
+        OutputChunk { from, bytes: Bytes::from_static(bytes), attempt: Some(AttemptNumber(attempt)), fence: None, end }
     }
 
     fn parts(cursor: &mut Cursor) -> Vec<OutputPart> {
@@ -180,6 +181,20 @@ mod tests {
         ];
         assert_eq!(parts(&mut cursor), expected);
         assert!(cursor.ended);
+    }
+
+    #[test]
+    fn a_second_run_under_the_same_number_starts_again_too() {
+        let of = |term: u64, chunk: OutputChunk| OutputChunk {
+            fence: Some(Fence { term: crate::task::Term(term), sequence: 1 }),
+            ..chunk
+        };
+        let mut cursor = Cursor::default();
+        cursor.take(of(1, chunk(1, 0, b"first", false)));
+        parts(&mut cursor);
+        cursor.take(of(2, chunk(1, 5, b" and on", false)));
+        assert_eq!(parts(&mut cursor), [OutputPart::Restarted(AttemptNumber(1))]);
+        assert_eq!(cursor.next, 0);
     }
 
     #[test]

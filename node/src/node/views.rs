@@ -320,12 +320,13 @@ pub(super) fn kept_output(core: &Core, task: TaskId, stream: OutputStream, from:
         from,
         bytes: kept.tail.slice(start..end),
         attempt: record.attempts.last().map(|attempt| attempt.attempt),
+        fence: record.attempts.last().map(|attempt| attempt.fence),
         end: end == kept.tail.len(),
     }))
 }
 
 pub(super) fn nothing_yet(from: u64) -> OutputChunk {
-    OutputChunk { from, bytes: bytes::Bytes::new(), attempt: None, end: false }
+    OutputChunk { from, bytes: bytes::Bytes::new(), attempt: None, fence: None, end: false }
 }
 
 /// Answers from this node's own worker.
@@ -333,8 +334,9 @@ pub(super) async fn output_here(core: &Arc<Core>, request: Request) -> Result<Re
     match request {
         Request::Output { task, stream, from, patience } => {
             let missing = || ApiError::NotFound { what: "running task".to_owned(), id: task.to_string() };
-            let (attempt, chunk) = core.worker.output(task, stream, from, patience).await.ok_or_else(missing)?;
-            Ok(Response::Output(OutputChunk { from: chunk.from, bytes: chunk.bytes, attempt: Some(attempt), end: false }))
+            let (attempt, fence, chunk) = core.worker.output(task, stream, from, patience).await.ok_or_else(missing)?;
+            let (attempt, fence) = (Some(attempt), Some(fence));
+            Ok(Response::Output(OutputChunk { from: chunk.from, bytes: chunk.bytes, attempt, fence, end: false }))
         }
         Request::Drain(node) if node == core.node => {
             core.worker.drain();

@@ -229,11 +229,13 @@ impl WorkerHandle {
         stream: OutputStream,
         from: u64,
         patience: Duration,
-    ) -> Option<(AttemptNumber, LiveChunk)> {
-        let newest =
-            self.0.lock().live.values().rfind(|(of, ..)| *of == task).map(|(_, attempt, live)| (*attempt, Arc::clone(live)));
-        let (attempt, live) = newest?;
-        Some((attempt, live.read(stream, from, patience).await))
+    ) -> Option<(AttemptNumber, Fence, LiveChunk)> {
+        let (attempt, fence, live) = {
+            let state = self.0.lock();
+            let (fence, (_, attempt, live)) = state.live.iter().rfind(|(_, (of, ..))| *of == task)?;
+            (*attempt, *fence, Arc::clone(live))
+        };
+        Some((attempt, fence, live.read(stream, from, patience).await))
     }
 }
 

@@ -101,7 +101,7 @@ async fn a_command_is_run_and_reported_until_answered() {
     assert!(holding.held[0].ended && !holding.held[0].takes_slot);
     worker.resend();
     assert_eq!(end(&worker).await, first);
-    let (attempt, chunk) = worker.output(TaskId(1), OutputStream::Stdout, 5, PATIENCE).await.unwrap();
+    let (attempt, _, chunk) = worker.output(TaskId(1), OutputStream::Stdout, 5, PATIENCE).await.unwrap();
     assert_eq!((attempt, &chunk.bytes[..], chunk.end), (AttemptNumber(1), &b"hello input"[..], true));
     worker.receive(vec![verdict(1)]);
     assert_eq!(worker.holding().held, []);
