@@ -10,7 +10,7 @@ use crate::{Failure, line, quantile};
 
 /// A node that was started again takes no part in elections for one lease; this is longer. A majority that can elect is
 /// what is measured here, not how long it takes to have one.
-const CALM: Duration = Duration::from_millis(2_000);
+const CALM: Duration = Duration::from_millis(1_500);
 
 pub(crate) fn run(folder: &Path) -> Result<(), Failure> {
     let mut swarm = Swarm::start(folder, 3, 4)?;

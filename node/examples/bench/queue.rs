@@ -111,7 +111,7 @@ pub(crate) fn durable(folder: &Path) -> Result<(), Failure> {
 pub(crate) fn processes(folder: &Path) -> Result<(), Failure> {
     for (nodes, slots) in [(1, 2), (3, 1)] {
         let mut swarm = Swarm::start(folder, nodes, slots)?;
-        rounds(&mut swarm, "w2", 1_500, Coming::Process)?;
+        rounds(&mut swarm, "w2", 1_000, Coming::Process)?;
         swarm.end()?;
     }
     Ok(())
