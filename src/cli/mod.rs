@@ -139,8 +139,8 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
 fn carry_out(cli: Cli) -> Result<u8, Failure> {
     let global = cli.global;
     match cli.verb {
-        Verb::Up(args) => in_runtime(Workers::Many, up::up(global, args)),
-        Verb::Demo(args) => in_runtime(Workers::Many, demo::demo(global, args)),
+        Verb::Up(args) => in_runtime(Workers::Node, up::up(global, args)),
+        Verb::Demo(args) => in_runtime(Workers::Node, demo::demo(global, args)),
         Verb::Config(args) => config::config(&global, &args),
         Verb::Token(args) => in_runtime(Workers::One, token::token(global, args)),
         Verb::Run(args) => with_node(global, async |context| run::run(&context, args).await),
@@ -163,14 +163,17 @@ fn with_node<F: AsyncFnOnce(Context) -> Result<u8, Failure>>(global: Global, act
 
 enum Workers {
     One,
-    Many,
+    Node,
 }
 
 fn in_runtime(workers: Workers, act: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     let mut builder = match workers {
         Workers::One => tokio::runtime::Builder::new_current_thread(),
-        Workers::Many => tokio::runtime::Builder::new_multi_thread(),
+        Workers::Node => tokio::runtime::Builder::new_multi_thread(),
     };
+    if matches!(workers, Workers::Node) {
+        builder.worker_threads(dunlin_node::node::worker_threads());
+    }
     let runtime = builder.enable_all().build()?;
     let ended = runtime.block_on(act);
     // Not waited for: a thread that reads a terminal or writes into a full pipe would hold the exit up.

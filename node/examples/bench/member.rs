@@ -36,7 +36,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if std::env::var_os("BENCH_NARRATE").is_some() {
         eprintln!("{name} is process {}", std::process::id());
     }
-    tokio::runtime::Runtime::new()?.block_on(serve(config))
+    let threads = dunlin_node::node::worker_threads();
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?.block_on(serve(config))
 }
 
 fn noop() -> Result<HandlerName, Failure> {

@@ -63,6 +63,13 @@ pub fn standard_pod() -> Pod {
     Pod { groups: vec![GroupName::default()], slots: u32::try_from(cores).unwrap_or(1).clamp(1, Pod::MAX_SLOTS) }
 }
 
+/// How many threads a node's runtime should have: half the cores, for the tasks need the others, and at most four, since
+/// disks, handlers and the election have threads of their own. Every further one costs in waking and parking.
+#[must_use]
+pub fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4))
+}
+
 /// How this node comes to belong to a swarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belonging {

@@ -13,7 +13,7 @@ mod runner;
 mod start;
 mod views;
 
-pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, Secret, standard_pod};
+pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, Secret, standard_pod, worker_threads};
 pub use start::{NodeBuilder, StartError};
 
 use std::net::SocketAddr;
