@@ -37,6 +37,15 @@ pub struct RaftStatus {
     pub learners: Vec<NodeId>,
 }
 
+impl RaftStatus {
+    /// Whether two states differ in more than how far the log has come.
+    pub(super) fn turned_from(&self, other: &RaftStatus) -> bool {
+        (self.term, self.leader, self.is_leader) != (other.term, other.leader, other.is_leader)
+            || self.voters != other.voters
+            || self.learners != other.learners
+    }
+}
+
 /// An entry that this node's ledger has folded, as listeners see it.
 #[derive(Clone, Debug)]
 pub struct Applied {
@@ -123,6 +132,10 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Raft's state, whenever it changes.
     fn status(&self) -> watch::Receiver<RaftStatus>;
+
+    /// The same state, but whoever waits is woken only when the term, the leader or the members change: an entry more is no
+    /// reason to wake a thread. What is read there is never older than the last such change; `status` is always fresh.
+    fn turns(&self) -> watch::Receiver<RaftStatus>;
 
     /// Entries as this node folds them. A listener that is too slow is told so and reads the ledger instead.
     fn applied(&self) -> broadcast::Receiver<Applied>;

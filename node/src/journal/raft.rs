@@ -44,6 +44,7 @@ struct Inner {
     server: Arc<Server>,
     gates: Arc<Gates>,
     status: watch::Sender<RaftStatus>,
+    turns: watch::Sender<RaftStatus>,
     applied: broadcast::Sender<Applied>,
     stop: Stop,
     written: Written,
@@ -102,10 +103,13 @@ impl RaftJournal {
         let (entrance, batcher) = batch::channel(&config, raft.clone(), stop.clone());
         stop.guard("the batcher", batcher.run());
         let status = watch::Sender::new(RaftStatus::default());
-        stop.guard("following the engine", follow(raft.clone(), log.clone(), status.clone(), stop.clone()));
+        let turns = watch::Sender::new(RaftStatus::default());
+        stop.guard("following the engine", follow(raft.clone(), log.clone(), status.clone(), turns.clone(), stop.clone()));
         stop.guard("making snapshots", make_snapshots(raft.clone(), snapshots, stop.clone()));
-        let inner = Inner { local, raft, entrance, ledger, log, server, gates, status, applied, stop, written, config };
-        inner.status.send_replace(derive(&inner.raft.metrics().borrow(), inner.log.last()));
+        let inner = Inner { local, raft, entrance, ledger, log, server, gates, status, turns, applied, stop, written, config };
+        let first = derive(&inner.raft.metrics().borrow(), inner.log.last());
+        inner.turns.send_replace(first.clone());
+        inner.status.send_replace(first);
         Ok(RaftJournal(Arc::new(inner)))
     }
 
@@ -202,7 +206,7 @@ fn derive(metrics: &Metrics, last: Option<super::engine::LogId>) -> RaftStatus {
 }
 
 /// Keeps the status fresh; notices when the engine has ended.
-async fn follow(raft: Raft, log: LogStore, status: watch::Sender<RaftStatus>, stop: Stop) {
+async fn follow(raft: Raft, log: LogStore, status: watch::Sender<RaftStatus>, turns: watch::Sender<RaftStatus>, stop: Stop) {
     let mut metrics = raft.metrics();
     loop {
         let fresh = {
@@ -212,6 +216,13 @@ async fn follow(raft: Raft, log: LogStore, status: watch::Sender<RaftStatus>, st
             }
             derive(&now, log.last())
         };
+        turns.send_if_modified(|known| {
+            let turned = known.turned_from(&fresh);
+            if turned {
+                known.clone_from(&fresh);
+            }
+            turned
+        });
         // The engine's own guard is gone by now: a reader that holds on to the status must never hold up the engine.
         status.send_if_modified(|known| {
             let changed = *known != fresh;
@@ -381,6 +392,10 @@ impl Journal for RaftJournal {
 
     fn status(&self) -> watch::Receiver<RaftStatus> {
         self.0.status.subscribe()
+    }
+
+    fn turns(&self) -> watch::Receiver<RaftStatus> {
+        self.0.turns.subscribe()
     }
 
     fn applied(&self) -> broadcast::Receiver<Applied> {

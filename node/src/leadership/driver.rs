@@ -57,6 +57,8 @@ struct Running {
     driver: Driver,
     machine: Machine,
     answers: FuturesUnordered<BoxFuture<'static, Option<Input>>>,
+    /// The journal's state as it is now; looked at before each step for how far the log has come.
+    status: watch::Receiver<RaftStatus>,
     raft: RaftStatus,
     last_refusal: Option<String>,
     /// The peers in reach, so that a second greeting is not told again.
@@ -66,10 +68,18 @@ struct Running {
 impl Driver {
     /// Drives the machine until the node stops (its sources close).
     pub(crate) async fn run(self, machine: Machine, first: Outputs, mut sources: Sources) {
-        let mut status = self.journal.status();
-        let raft = status.borrow_and_update().clone();
-        let mut running =
-            Running { driver: self, machine, answers: FuturesUnordered::new(), raft, last_refusal: None, seen: BTreeSet::new() };
+        let mut turns = self.journal.turns();
+        let raft = turns.borrow_and_update().clone();
+        let status = self.journal.status();
+        let mut running = Running {
+            driver: self,
+            machine,
+            status,
+            answers: FuturesUnordered::new(),
+            raft,
+            last_refusal: None,
+            seen: BTreeSet::new(),
+        };
         running.carry_out(first);
         running.publish();
         loop {
@@ -89,11 +99,11 @@ impl Driver {
                         running.step(input);
                     }
                 }
-                changed = status.changed() => {
+                changed = turns.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    let now = status.borrow_and_update().clone();
+                    let now = turns.borrow_and_update().clone();
                     running.take_raft(now);
                 }
                 event = sources.peers.recv() => match event {
@@ -118,8 +128,20 @@ impl Running {
     }
 
     fn step(&mut self, input: Input) {
+        self.take_position();
         let outputs = self.machine.step(self.now(), input);
         self.carry_out(outputs);
+    }
+
+    /// How far the log has come changes with every entry and matters only when something else happens: it is looked up then.
+    fn take_position(&mut self) {
+        let last = self.status.borrow().last;
+        if last != self.raft.last {
+            self.raft.last = last;
+            let position = election::Position { term: election::Term(last.term.0), index: last.index };
+            let outputs = self.machine.step(self.now(), Input::Journal(position));
+            self.carry_out(outputs);
+        }
     }
 
     fn take_packet(&mut self, incoming: &Incoming, founding: bool) {
@@ -133,12 +155,10 @@ impl Running {
     }
 
     fn take_raft(&mut self, now: RaftStatus) {
-        let before = std::mem::replace(&mut self.raft, now.clone());
+        let last = self.raft.last;
+        let before = std::mem::replace(&mut self.raft, RaftStatus { last, ..now.clone() });
         if now.term != before.term {
             self.step(Input::RaftTerm(election::Term(now.term.0)));
-        }
-        if now.last != before.last {
-            self.step(Input::Journal(election::Position { term: election::Term(now.last.term.0), index: now.last.index }));
         }
         if now.voters != before.voters && !now.voters.is_empty() {
             self.step(Input::Voters(now.voters.iter().map(|node| election::NodeId(node.0)).collect()));
