@@ -75,6 +75,9 @@ impl Desk {
                 return;
             }
         }
+        // Every verdict has been carried out: a report that is left had none (it spoke of a later term), and its member
+        // keeps it for the leader of that term.
+        self.outbox.reports.clear();
     }
 
     fn carry_out(&mut self, term: Term, output: Output, turn: &mut Turn) {
