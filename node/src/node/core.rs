@@ -123,15 +123,32 @@ impl Names {
     /// More nodes than any swarm has; a stranger's name is forgotten before this many are kept.
     const MAX: usize = 8_192;
 
+    /// Takes a name over from a peer, who may be anybody with the secret: what it says is shown on terminals.
     pub(super) fn learn(&self, node: NodeId, name: &str) {
+        const MAX_CHARS: usize = 64;
+        let name: String = name.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect();
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if names.len() < Self::MAX || names.contains_key(&node) {
-            names.insert(node, name.to_owned());
+            names.insert(node, name);
         }
     }
 
     /// The node's name, if it was heard.
     fn of(&self, node: NodeId) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_name_can_not_steer_a_terminal() {
+        let names = Names::default();
+        names.learn(NodeId(1), "n\u{1b}[2J\n1");
+        assert_eq!(names.of(NodeId(1)).as_deref(), Some("n[2J1"));
+        names.learn(NodeId(1), &"x".repeat(500));
+        assert_eq!(names.of(NodeId(1)).map(|name| name.len()), Some(64));
     }
 }
