@@ -15,13 +15,20 @@ use crate::{Failure, line, quantile};
 /// Records of a group, and bytes of a record, for the limit that W1 is compared with.
 const GROUP: usize = 64;
 const RECORD: usize = 200;
+const TABLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
 
 pub(crate) fn run(folder: &Path) -> Result<(), Failure> {
     let mut syncs = syncs(folder)?;
     line("limit-fdatasync", "p50", syncs.len(), quantile(&mut syncs, 0.5), "us");
     line("limit-fdatasync", "p99", syncs.len(), quantile(&mut syncs, 0.99), "us");
     let mut trips = round_trips()?;
-    line("limit-tcp", "p50", trips.len(), quantile(&mut trips, 0.5), "us");
+    let trip = quantile(&mut trips, 0.5);
+    line("limit-tcp", "p50", trips.len(), trip, "us");
+    let mut commits = redb_commits(folder)?;
+    let commit = quantile(&mut commits, 0.5);
+    line("limit-redb-1", "p50", commits.len(), commit, "us");
+    // What W3 can't beat: two entries, one after the other, each on the leader's disk and then on a follower's.
+    line("limit-two-entries", "p50", commits.len(), 2.0 * (2.0 * commit + trip) / 1_000.0, "ms");
     let spawned = 600;
     line("limit-spawn", "2-threads", spawned, spawns(spawned)?, "processes/s");
     let (records, rate) = redb_groups(folder)?;
@@ -86,9 +93,25 @@ fn spawns(count: usize) -> Result<f64, Failure> {
     Ok(rate(count, began.elapsed()))
 }
 
+/// Durable commits of one record each.
+fn redb_commits(folder: &Path) -> Result<Vec<f64>, Failure> {
+    const ROUNDS: u64 = 1_000;
+    let database = Database::create(folder.join("single.redb"))?;
+    let record = [9_u8; RECORD];
+    let mut times = Vec::new();
+    for next in 0..ROUNDS {
+        let began = Instant::now();
+        let mut write = database.begin_write()?;
+        write.set_durability(Durability::Immediate)?;
+        write.open_table(TABLE)?.insert(next, &record[..])?;
+        write.commit()?;
+        times.push(micros(began));
+    }
+    Ok(times)
+}
+
 /// Durable commits of [`GROUP`] records each, with the database's defaults, for a second.
 fn redb_groups(folder: &Path) -> Result<(usize, f64), Failure> {
-    const TABLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
     let database = Database::create(folder.join("limit.redb"))?;
     let record = [9_u8; RECORD];
     let (began, mut next) = (Instant::now(), 0_u64);

@@ -30,6 +30,6 @@ mod tests;
 pub use codec::CodecError;
 pub use config::{Executor, FreeSpace, JournalConfig, JournalError, OpenBackend};
 pub use entry::{Entry, FORMAT, Fact, Member, Reply};
-pub use ledger::{Ledger, LedgerError};
+pub use ledger::{Ledger, LedgerError, Specs};
 pub use port::{Applied, ElectError, Journal, LogPosition, MembershipError, ProposeError, RaftStatus, SharedJournal};
 pub use raft::RaftJournal;

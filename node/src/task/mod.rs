@@ -4,6 +4,7 @@
 //! speaks in these words. This room imports nothing of the house.
 
 mod denial;
+pub(crate) mod encoding;
 mod id;
 mod outcome;
 mod pod;

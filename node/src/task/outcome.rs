@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::encoding::{byte_string, is_default, nanos};
 use super::id::{AttemptNumber, Fence, NodeId, TaskId};
 
 /// How one attempt ended.
@@ -19,11 +20,13 @@ pub enum Outcome {
     /// It outlived its wall time and was killed.
     TimedOut {
         /// The limit it passed.
+        #[serde(with = "nanos")]
         limit: Duration,
     },
     /// It used more processor time than it may.
     CpuLimit {
         /// The limit it passed.
+        #[serde(with = "nanos")]
         limit: Duration,
     },
     /// It used more memory than it may.
@@ -132,9 +135,10 @@ impl fmt::Display for LostWhy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Captured {
     /// The last bytes, at most the limit.
-    #[serde(with = "serde_bytes_of")]
+    #[serde(with = "byte_string", default, skip_serializing_if = "Bytes::is_empty")]
     pub tail: Bytes,
     /// Bytes written in all; `total - tail.len()` of them, from the beginning, were not kept.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub total: u64,
 }
 
@@ -151,10 +155,13 @@ impl Captured {
 #[serde(default)]
 pub struct Usage {
     /// From its start to its end.
+    #[serde(with = "nanos")]
     pub wall: Duration,
     /// Processor time of the tree's waited-for processes.
+    #[serde(with = "nanos", skip_serializing_if = "is_default")]
     pub cpu: Duration,
     /// The largest resident set seen, in bytes.
+    #[serde(skip_serializing_if = "is_default")]
     pub memory_peak: u64,
 }
 
@@ -172,27 +179,12 @@ pub struct AttemptEnd {
     /// How it ended.
     pub outcome: Outcome,
     /// Standard output; a handler's returned bytes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub stdout: Captured,
     /// Standard error.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub stderr: Captured,
     /// What it used.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub usage: Usage,
-}
-
-mod serde_bytes_of {
-    //! As `spec::serde_stdin`: byte strings, not sequences.
-
-    use bytes::Bytes;
-    use serde::{Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_bytes::serialize(&bytes[..], serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        serde_bytes::deserialize::<Vec<u8>, D>(deserializer).map(Bytes::from)
-    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::encoding::{byte_string, is_default, nanos};
 use super::id::{GroupName, HandlerName};
 
 /// Bytes of each output that a report may carry: two of these and the rest of a report stay far below a mesh message.
@@ -24,13 +25,13 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// The bytes of its standard input.
-    #[serde(default, with = "serde_stdin", skip_serializing_if = "Bytes::is_empty")]
+    #[serde(default, with = "byte_string", skip_serializing_if = "Bytes::is_empty")]
     pub stdin: Bytes,
     /// What it may use; `None` fields take the running node's defaults.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub limits: Limits,
     /// What to do when an attempt fails.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub retry: RetryPolicy,
     /// A line for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,10 +81,10 @@ pub enum Program {
 #[serde(default)]
 pub struct Limits {
     /// Wall time from the start of the attempt.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "nanos::option", skip_serializing_if = "Option::is_none")]
     pub wall: Option<Duration>,
     /// Processor time of the whole process tree.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "nanos::option", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Duration>,
     /// Memory of the whole process tree, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +105,7 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<u32>,
     /// Time between SIGTERM and SIGKILL when the attempt must end.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "nanos::option", skip_serializing_if = "Option::is_none")]
     pub grace: Option<Duration>,
 }
 
@@ -117,8 +118,10 @@ pub struct RetryPolicy {
     /// Whether an attempt that ended by itself with a failure is tried again. A lost attempt always is.
     pub on_failure: bool,
     /// The wait before the second attempt; it doubles with each further one.
+    #[serde(with = "nanos")]
     pub backoff: Duration,
     /// The longest wait.
+    #[serde(with = "nanos")]
     pub backoff_max: Duration,
 }
 
@@ -134,21 +137,6 @@ impl RetryPolicy {
     pub fn wait_after(&self, failed: u32) -> Duration {
         let doublings = failed.saturating_sub(1).min(20);
         self.backoff.saturating_mul(1 << doublings).min(self.backoff_max)
-    }
-}
-
-mod serde_stdin {
-    //! Byte strings as CBOR byte strings (serde's default is a sequence of numbers).
-
-    use bytes::Bytes;
-    use serde::{Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_bytes::serialize(&bytes[..], serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        serde_bytes::deserialize::<Vec<u8>, D>(deserializer).map(Bytes::from)
     }
 }
 

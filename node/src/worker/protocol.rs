@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::task::encoding::byte_string;
 use crate::task::{AttemptEnd, AttemptNumber, Denial, Fence, PodId, TaskId};
 
 /// The largest frame in bytes; a longer one is refused before it is parsed.
@@ -178,19 +179,4 @@ pub fn unpack<M: DeserializeOwned>(frame: &[u8]) -> Result<Vec<M>, ProtocolError
         messages.push(ciborium::from_reader(&mut rest).map_err(|error| ProtocolError::Malformed(error.to_string()))?);
     }
     Ok(messages)
-}
-
-mod byte_string {
-    //! A CBOR byte string, not a sequence of numbers.
-
-    use bytes::Bytes;
-    use serde::{Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_bytes::serialize(&bytes[..], serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        serde_bytes::deserialize::<Vec<u8>, D>(deserializer).map(Bytes::from)
-    }
 }

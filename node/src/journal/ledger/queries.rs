@@ -48,6 +48,25 @@ pub struct TaskQuery {
     pub limit: usize,
 }
 
+/// Tasks as they were submitted, to be looked up one after the other; to be dropped soon, as it keeps old pages alive.
+pub struct Specs(redb::ReadOnlyTable<u64, &'static [u8]>);
+
+impl std::fmt::Debug for Specs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Specs")
+    }
+}
+
+impl Specs {
+    /// A task's [`TaskSpec`] in CBOR, to be sent on as it is.
+    ///
+    /// # Errors
+    /// Only if the file can't be read.
+    pub fn bytes(&self, task: TaskId) -> Result<Option<Bytes>, LedgerError> {
+        Ok(self.0.get(task.0)?.map(|bytes| Bytes::copy_from_slice(bytes.value())))
+    }
+}
+
 /// Bits of an event's sequence number that count within one entry.
 const EVENT_BITS: u32 = 10;
 
@@ -76,10 +95,9 @@ impl Ledger {
         Ok(table.get(task.0)?.map(|bytes| codec::decode(bytes.value())).transpose()?)
     }
 
-    /// A task as it was submitted, in CBOR, to be sent on as it is.
-    pub fn spec_bytes(&self, task: TaskId) -> Result<Option<Bytes>, LedgerError> {
-        let table = self.begin()?.open_table(SPECS)?;
-        Ok(table.get(task.0)?.map(|bytes| Bytes::copy_from_slice(bytes.value())))
+    /// The tasks as they were submitted, all from the state that the ledger has now.
+    pub fn specs(&self) -> Result<Specs, LedgerError> {
+        Ok(Specs(self.begin()?.open_table(SPECS)?))
     }
 
     /// What a task's last attempt wrote; empty if it wrote nothing.

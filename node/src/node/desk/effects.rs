@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
+
 use super::settle::Settlement;
 use super::{Desk, Input};
 use crate::dispatch::{Output, Verdict};
-use crate::journal::Fact;
+use crate::journal::{Fact, Ledger, LedgerError, Specs};
 use crate::task::{AttemptEnd, Captured, Fence, NodeId, Outcome, TaskId, Term, Usage};
 use crate::worker::protocol::{Assignment, ToMember};
 
@@ -28,6 +30,18 @@ struct Turn {
     handed_out: Vec<(NodeId, TaskId, Fence)>,
     ends: Vec<Settlement>,
     refused: Vec<Fact>,
+    /// Opened by the first hand-out of the turn: each opening costs as much as a dozen look-ups.
+    specs: Option<Specs>,
+}
+
+impl Turn {
+    fn spec(&mut self, ledger: &Ledger, task: TaskId) -> Result<Option<Bytes>, LedgerError> {
+        let specs = match self.specs.take() {
+            Some(specs) => specs,
+            None => ledger.specs()?,
+        };
+        self.specs.insert(specs).bytes(task)
+    }
 }
 
 impl Outbox {
@@ -82,7 +96,7 @@ impl Desk {
 
     fn carry_out(&mut self, term: Term, output: Output, turn: &mut Turn) {
         match output {
-            Output::Assign { node, pod, task, attempt, fence } => match self.core.ledger.spec_bytes(task) {
+            Output::Assign { node, pod, task, attempt, fence } => match turn.spec(&self.core.ledger, task) {
                 Ok(Some(spec)) => {
                     turn.handed_out.push((node, task, fence));
                     let assignment = Assignment { fence, task, attempt, pod, spec };
