@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::role::Role;
 
 /// An invariant that does not hold: a defect of this crate, never of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Violation {
     /// A node without a vote takes part.
     TakesPartWithoutVote(NodeId),

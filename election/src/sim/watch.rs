@@ -7,7 +7,7 @@ use super::raft::Entry;
 use crate::{NodeId, Term, Violation};
 
 /// A promise that was broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// Two nodes may act at the same moment.
     TwoActing(NodeId, NodeId),
@@ -36,7 +36,7 @@ impl Fault {
 }
 
 /// What was promised so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Watch {
     /// Who led each term.
     pub leaders: BTreeMap<Term, NodeId>,
@@ -67,6 +67,13 @@ impl Watch {
             .acknowledged
             .iter()
             .find(|(index, entry)| (entry.term <= term || **index < committed) && log.get(**index) != Some(*entry));
+        lost.map(|(_, entry)| Fault::EntryLost(node, entry.id))
+    }
+
+    /// A node that acts, long after the last acknowledgement of another, holds all that was acknowledged.
+    #[must_use]
+    pub fn holds(&self, node: NodeId, log: &[Entry]) -> Option<Fault> {
+        let lost = self.acknowledged.iter().find(|(index, entry)| log.get(**index) != Some(*entry));
         lost.map(|(_, entry)| Fault::EntryLost(node, entry.id))
     }
 
