@@ -5,7 +5,9 @@
 use std::process::ExitCode;
 use std::thread;
 
+use dunlin_election::sim::explore::explore;
 use dunlin_election::sim::report::Report;
+use dunlin_election::sim::scenarios::wide;
 use dunlin_election::sim::schedule::Schedule;
 use dunlin_election::sim::script::without;
 
@@ -16,6 +18,7 @@ const HELP: &str = "\
 scripts/sim election [--schedules N] [--from SEED]   random schedules, one a seed (default: 20000, from 0)
 scripts/sim election --reproduce SEED                the same schedule again, twice: its last lines and its trace hash
 scripts/sim election --minimise SEED                 the shortest schedule found that goes wrong the same way, as a script
+scripts/sim election --explore [--departures N] [--depth N]   every run of small swarms that departs from the plain one so often
     --without RULE,RULE                              any of these with rules switched off (names: src/rules.rs, sim/raft.rs)";
 
 const LEGEND: &str = "\
@@ -27,6 +30,9 @@ struct Arguments {
     from: u64,
     reproduce: Option<u64>,
     minimise: Option<u64>,
+    explore: bool,
+    departures: Option<u8>,
+    depth: Option<u32>,
     without: Vec<String>,
 }
 
@@ -43,6 +49,7 @@ fn main() -> ExitCode {
         }
     };
     let fine = match (arguments.reproduce, arguments.minimise) {
+        _ if arguments.explore => search(&arguments),
         (Some(seed), _) => reproduce(seed, &arguments),
         (None, Some(seed)) => minimise(seed, &arguments),
         (None, None) => schedules(&arguments),
@@ -56,6 +63,10 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
         if word == "--help" {
             return Ok(None);
         }
+        if word == "--explore" {
+            arguments.explore = true;
+            continue;
+        }
         let value = words.next().ok_or(format!("{word} wants a value, or is unknown"))?;
         let number = || value.parse::<u64>().map_err(|_| format!("{word} wants a number, not {value}"));
         match word.as_str() {
@@ -63,6 +74,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--from" => arguments.from = number()?,
             "--reproduce" => arguments.reproduce = Some(number()?),
             "--minimise" => arguments.minimise = Some(number()?),
+            "--departures" => arguments.departures = u8::try_from(number()?).ok(),
+            "--depth" => arguments.depth = u32::try_from(number()?).ok(),
             "--without" => arguments.without = value.split(',').map(String::from).collect(),
             _ => return Err(format!("unknown argument {word}")),
         }
@@ -100,6 +113,20 @@ fn schedules(arguments: &Arguments) -> bool {
     });
     println!("{report}");
     report.wrong.is_empty() && report.schedules == count
+}
+
+fn search(arguments: &Arguments) -> bool {
+    let mut fine = true;
+    for (name, scenario, mut bounds) in wide() {
+        bounds.departures = arguments.departures.unwrap_or(bounds.departures);
+        bounds.depth = arguments.depth.unwrap_or(bounds.depth);
+        let before = std::time::Instant::now();
+        let report = explore(&scenario, bounds);
+        let (seconds, departures) = (before.elapsed().as_secs_f32(), bounds.departures);
+        println!("{name}, {departures} departures, {seconds:.1} s: {report}");
+        fine &= report.broken.is_none() && report.complete;
+    }
+    fine
 }
 
 fn reproduce(seed: u64, arguments: &Arguments) -> bool {

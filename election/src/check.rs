@@ -93,7 +93,7 @@ impl Machine {
             Role::Candidate(candidate) => candidate.ratifying.is_some(),
             _ => false,
         };
-        if speaks == self.silent {
+        if speaks == self.silent && self.rules.silence {
             return Err(Violation::WrongSilence(self.me));
         }
         Ok(())

@@ -7,6 +7,7 @@ pub mod explore;
 pub mod net;
 pub mod raft;
 pub mod report;
+pub mod scenarios;
 pub mod schedule;
 pub mod script;
 pub mod trace;

@@ -80,7 +80,15 @@ impl Schedule {
         let mut random = Random::new(seed.wrapping_mul(0x5851_F42D));
         let setup = draw_setup(seed, &mut random);
         let ids: Vec<NodeId> = setup.nodes.keys().copied().collect();
-        let acts = (0..random.between(5, 14)).map(|_| (random.between(10, 1_500), draw_act(&ids, &mut random))).collect();
+        let mut acts = Vec::new();
+        for _ in 0..random.between(5, 14) {
+            // Half of the faults meet what the one before has left behind.
+            let after = if random.between(0, 1) == 0 { random.between(1, 150) } else { random.between(150, 1_500) };
+            let fault = draw_fault(&ids, &mut random);
+            acts.extend(
+                fault.into_iter().enumerate().map(|(place, (wait, act))| (wait + if place == 0 { after } else { 0 }, act)),
+            );
+        }
         Schedule { setup, acts, rest: random.between(10, 1_500) }
     }
 
@@ -149,12 +157,13 @@ impl Schedule {
 fn draw_setup(seed: u64, random: &mut Random) -> Setup {
     let mut setup = Setup::swarm(random.between(3, 7), seed);
     setup.restarted = random.between(0, 1) == 1;
-    setup.writes = Some(Duration::from_millis(200));
+    // A swarm at rest writes nothing; then nothing but the election's beats shows that a leader lives.
+    setup.writes = [None, Some(Duration::from_millis(200))][usize::from(random.between(0, 2) > 0)];
     if setup.nodes.len() > 3 && random.between(0, 3) == 0 {
         setup.voters -= 1;
     }
-    // What the engine is given, and twice as much: nothing may rest on it.
-    setup.raft_rules.lease_ms = [420, 900][usize::from(random.between(0, 1) == 1)];
+    // None, what the engine is given, and twice as much: nothing may rest on it.
+    setup.raft_rules.lease_ms = [0, 420, 900][usize::try_from(random.between(0, 2)).unwrap_or(0)];
     for node in setup.nodes.values_mut() {
         node.rank = Rank(u32::try_from(random.between(98, 100)).unwrap_or(100));
         node.rate = random.between(950, 1_050);
@@ -162,22 +171,44 @@ fn draw_setup(seed: u64, random: &mut Random) -> Setup {
     setup
 }
 
-fn draw_act(ids: &[NodeId], random: &mut Random) -> Act {
+/// A fault of a kind that happens as a whole: one act, or a few shortly after one another.
+fn draw_fault(ids: &[NodeId], random: &mut Random) -> Vec<(u64, Act)> {
     let pick = |random: &mut Random| ids[usize::try_from(random.between(0, ids.len() as u64 - 1)).unwrap_or(0)];
     let percent = |random: &mut Random, most| u8::try_from(random.between(0, most)).unwrap_or(0);
-    let (one, other) = (pick(random), pick(random));
-    match random.between(0, 14) {
-        0 | 1 => Act::Kill(one),
-        2 | 3 => Act::Start(one),
-        4 => Act::Gone(one),
-        5 => Act::Pause(one),
-        6 => Act::Resume(one),
-        7 => Act::Cut(one, other),
-        8 | 9 => Act::Part(ids.iter().copied().filter(|_| random.between(0, 1) == 0).collect()),
-        10 => Act::Mend,
-        11 => Act::Loss(percent(random, 40)),
-        12 => Act::Delay(random.between(2, 200)),
-        13 => Act::Stragglers(percent(random, 10)),
-        _ => Act::Twice(percent(random, 30)),
+    let one = pick(random);
+    let others = || ids.iter().copied().filter(move |other| *other != one);
+    let mut side = || ids.iter().copied().filter(|_| random.between(0, 1) == 0).collect::<BTreeSet<NodeId>>();
+    let side = side();
+    let alone = |act| std::vec![(0, act)];
+    match random.between(0, 22) {
+        0 => alone(Act::Kill(one)),
+        1 => alone(Act::Start(one)),
+        2 => std::vec![(0, Act::Kill(one)), (random.between(1, 100), Act::Gone(one))],
+        3 => std::vec![(0, Act::Kill(one)), (random.between(1, 100), Act::Start(one))],
+        // A fuse: several at once, and back at once.
+        4 | 5 => {
+            let down = side.iter().map(|node| (0, Act::Kill(*node)));
+            let wait = random.between(1, 100);
+            down.chain(side.iter().map(|node| (wait / side.len() as u64, Act::Start(*node)))).collect()
+        }
+        6 => alone(Act::Pause(one)),
+        7 => alone(Act::Resume(one)),
+        8 => std::vec![(0, Act::Pause(one)), (random.between(300, 2_500), Act::Resume(one))],
+        9 => alone(Act::Cut(one, pick(random))),
+        // Two that only others can hear.
+        20 | 21 => {
+            let other = pick(random);
+            std::vec![(0, Act::Cut(one, other)), (0, Act::Cut(other, one))]
+        }
+        // Mute, deaf, alone.
+        10 => others().map(|other| (0, Act::Cut(one, other))).collect(),
+        11 => others().map(|other| (0, Act::Cut(other, one))).collect(),
+        12 => alone(Act::Part([one].into())),
+        13 | 14 => alone(Act::Part(side)),
+        15 | 16 => alone(Act::Mend),
+        17 => alone(Act::Loss(percent(random, 40))),
+        18 => alone(Act::Delay(random.between(2, 200))),
+        19 => alone(Act::Stragglers(percent(random, 10))),
+        _ => alone(Act::Twice(percent(random, 30))),
     }
 }

@@ -17,6 +17,10 @@ pub enum Fault {
     VoteRegressed(NodeId, Term),
     /// A leader that commits misses an entry that was acknowledged.
     EntryLost(NodeId, u64),
+    /// A leader that acts does not know yet that an entry is committed which was acknowledged before: a client that asks it reads the past.
+    StaleRead(NodeId),
+    /// Two swarms out of nodes that can make only one.
+    TwoSwarms(NodeId, NodeId),
     /// A machine's own invariant.
     Machine(Violation),
 }
@@ -30,6 +34,8 @@ impl Fault {
             Fault::TwoLeaders(..) => "two-leaders",
             Fault::VoteRegressed(..) => "vote-regressed",
             Fault::EntryLost(..) => "entry-lost",
+            Fault::StaleRead(..) => "stale-read",
+            Fault::TwoSwarms(..) => "two-swarms",
             Fault::Machine(_) => "machine",
         }
     }
@@ -75,6 +81,13 @@ impl Watch {
     pub fn holds(&self, node: NodeId, log: &[Entry]) -> Option<Fault> {
         let lost = self.acknowledged.iter().find(|(index, entry)| log.get(**index) != Some(*entry));
         lost.map(|(_, entry)| Fault::EntryLost(node, entry.id))
+    }
+
+    /// A node that acts knows of so many committed entries: of all that anybody was told of, at least.
+    #[must_use]
+    pub fn reads(&self, node: NodeId, committed: usize) -> Option<Fault> {
+        let known = self.acknowledged.keys().next_back().is_none_or(|last| *last < committed);
+        (!known).then_some(Fault::StaleRead(node))
     }
 
     /// Who may act now: at most one.

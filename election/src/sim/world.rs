@@ -235,6 +235,10 @@ impl World {
         self.somebody_acts = !acting.is_empty();
         let fault = self.watch.acting(&acting);
         self.fault(fault);
+        for (id, _) in acting {
+            let fault = self.watch.reads(id, self.nodes[&id].raft.committed);
+            self.fault(fault);
+        }
     }
 
     fn fault(&mut self, fault: Option<Fault>) {
@@ -249,6 +253,9 @@ impl World {
     pub fn start(&mut self, id: NodeId) {
         self.say(format!("{} starts again", super::label(id)));
         if let Some(node) = self.nodes.get_mut(&id) {
+            if !self.setup.pledge_on_disk {
+                node.pledge = None;
+            }
             node.raft.restart();
         }
         self.boot(id, true);
@@ -429,7 +436,7 @@ fn world_time(at: Instant, rate: u64) -> Instant {
     Instant::from_nanos((at.as_nanos().div_ceil(rate)) * 1_000)
 }
 
-fn swarm_id(charter: &Charter) -> SwarmId {
+pub(super) fn swarm_id(charter: &Charter) -> SwarmId {
     let seed = charter.canonical_bytes().into_iter().fold(7, |sum: u64, byte| Random::new(sum ^ u64::from(byte)).next());
     let mut id = [0; 16];
     id[..8].copy_from_slice(&seed.to_le_bytes());

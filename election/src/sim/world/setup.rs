@@ -43,6 +43,8 @@ pub struct Setup {
     pub rules: Rules,
     /// Raft's.
     pub raft_rules: RaftRules,
+    /// Whether a pledge is synced before it is told; without it a crash forgets it.
+    pub pledge_on_disk: bool,
     /// The time between two writes of the clients at whoever acts.
     pub writes: Option<Duration>,
 }
@@ -62,6 +64,7 @@ impl Setup {
             restarted: false,
             rules: Rules::ALL,
             raft_rules: RaftRules::ALL,
+            pledge_on_disk: true,
             writes: None,
         }
     }
