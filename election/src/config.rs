@@ -23,7 +23,7 @@ pub struct Settings {
     pub lease: Duration,
     /// The shortest wait between the end of the lease and a candidacy.
     pub jitter_min: Duration,
-    /// The longest such wait at the first try; doubled at each failed one, up to eight times this.
+    /// The longest such wait.
     pub jitter_max: Duration,
     /// The time between two beats of a leader.
     pub beat: Duration,
@@ -164,9 +164,8 @@ impl Settings {
         if self.cool_off_min > self.cool_off_max {
             return Err(ConfigError::CoolOff { min: self.cool_off_min, max: self.cool_off_max });
         }
-        // The Voters must still be there when Raft's answer comes, and when a refused candidate takes its slow step.
+        // The Voters must still be there when Raft's answer comes.
         less("ratify", self.ratify, "watch", self.watch)?;
-        less("4 x step", self.step.saturating_mul(4), "watch", self.watch)?;
         let countdown = self.step.saturating_mul(u32::from(self.count) + 1);
         less("(count + 1) x step + ratify", countdown.saturating_add(self.ratify), "round_min", self.round_min)
     }

@@ -20,7 +20,7 @@
 //! | E3 | Who hears a leader refuses; the higher bid gets the vote | `machine.rs`, `role/*` |
 //! | E4 | Equals draw lots | `role/candidate.rs` |
 //! | E5 | Each step needs the fresh votes of a majority of Raft's voters | `role/candidate.rs` |
-//! | E6, E7 | Zero asks Raft; a no means waiting longer | `role/candidate.rs` |
+//! | E6, E7 | Zero asks Raft; a no ends the candidacy | `role/candidate.rs` |
 //! | E8 | Acting needs Raft, an opening entry, and a majority's recent acknowledgement | `role/leader.rs` |
 //! | E9 | Without that: stop, and be silent | `role/leader.rs` |
 //! | E10 | A Raft leader that stepped down wins its old term back by countdown | `role/candidate.rs` |

@@ -54,7 +54,6 @@ pub struct Machine {
     pub(crate) leader: Option<Living>,
     /// A process that is gone, and until when beats that it sent before are taken as such.
     pub(crate) gone: Option<(NodeId, Instant)>,
-    pub(crate) retries: u32,
     pub(crate) silent: bool,
     pub(crate) role: Role,
     pub(crate) now: Instant,
@@ -91,7 +90,6 @@ impl Machine {
             votes_heard: BTreeMap::new(),
             leader: None,
             gone: None,
-            retries: 0,
             silent: rules.silence,
             role: Role::Observer,
             now,

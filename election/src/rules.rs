@@ -15,8 +15,6 @@ pub struct Rules {
     pub object: bool,
     /// E3: a voter turns to a better bid, a candidate gives way to it.
     pub give_way: bool,
-    /// E3: a leader answers a candidacy with a beat at once.
-    pub answer_challenge: bool,
     /// E3: who speaks of a term that is over is told so.
     pub tell_stale: bool,
     /// E4: equals draw.
@@ -25,14 +23,10 @@ pub struct Rules {
     pub majority: bool,
     /// E5: a vote counts only if it was renewed within the last two broadcasts.
     pub renew: bool,
-    /// E5: a refusal makes the next step longer.
-    pub slow_after_refusal: bool,
     /// E6: zero asks Raft; without it the first at zero leads.
     pub ratify: bool,
-    /// E7: who was not ratified withdraws and is a member again.
-    pub back_off: bool,
-    /// E7: the wait doubles with each failure.
-    pub doubling: bool,
+    /// E7: a no from Raft, or no answer, ends the candidacy.
+    pub give_up: bool,
     /// E8(b): acting needs a committed opening entry.
     pub opening: bool,
     /// E8(c): acting needs beats acknowledged by a majority.
@@ -59,15 +53,12 @@ impl Rules {
         refuse: true,
         object: true,
         give_way: true,
-        answer_challenge: true,
         tell_stale: true,
         draw: true,
         majority: true,
         renew: true,
-        slow_after_refusal: true,
         ratify: true,
-        back_off: true,
-        doubling: true,
+        give_up: true,
         opening: true,
         quorum_lease: true,
         step_down: true,

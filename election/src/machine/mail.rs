@@ -113,7 +113,6 @@ impl Machine {
         }
         self.step_down(StepDown::NewerTerm(term));
         self.learn_term(term);
-        self.retries = 0;
         self.votes_heard.clear();
         self.set_silence(true);
         if !observer {
@@ -137,12 +136,8 @@ impl Machine {
         }
         // The candidate knows this term; a leader of an older one is none any more.
         self.learn_term(Term(heard.target_term.0.saturating_sub(1)));
-        if let Role::Leader(leader) = &self.role {
-            let (term, sent_at) = (leader.term, leader.beaten_at);
+        if matches!(self.role, Role::Leader(_)) {
             self.push(Output::Challenge { candidate: from, target_term: heard.target_term, bid: heard.bid });
-            if self.rules.answer_challenge {
-                self.send(from, Message::Beat { term, sent_at });
-            }
             return;
         }
         if let Some(living) = self.live_leader().copied()

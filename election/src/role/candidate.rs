@@ -10,9 +10,7 @@ use crate::message::Message;
 use crate::output::{Ignored, Note, Output, Withdrawal};
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
-
-/// How much longer the step after a refusal is (E5).
-const REFUSED_STEPS: u32 = 4;
+use core::time::Duration;
 
 /// A candidate's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,8 +27,6 @@ pub(crate) struct Candidate {
     pub(crate) heard: BTreeMap<NodeId, u64>,
     /// Steps in a row without hearing a majority.
     pub(crate) dry: u8,
-    /// Whether this step was refused already.
-    pub(crate) refused: bool,
     /// When the next step is.
     pub(crate) step_at: Instant,
     /// When the candidacy ends at the latest.
@@ -78,7 +74,6 @@ impl Machine {
             Some(ratifying) if ratifying.until <= self.now => self.on_ratify_failed(),
             Some(_) => {}
             None if candidate.round_until <= self.now => {
-                self.retries = self.retries.saturating_add(1);
                 self.withdraw(Withdrawal::RoundOver);
             }
             None if candidate.step_at <= self.now => self.candidate_step(),
@@ -102,7 +97,6 @@ impl Machine {
             return;
         }
         candidate.step_at = step_at;
-        candidate.refused = false;
         let before = candidate.count;
         candidate.count = match before {
             _ if !carried => None,
@@ -150,22 +144,20 @@ impl Machine {
             self.ignore(None, Ignored::Irrelevant);
             return;
         };
-        self.push(Output::Note(Note::RatificationFailed));
-        self.retries = self.retries.saturating_add(1);
-        if !self.rules.back_off {
-            self.count_again();
+        if !self.rules.give_up {
+            self.wait_for_ever();
             return;
         }
+        self.push(Output::Note(Note::RatificationFailed));
         self.withdraw(Withdrawal::NotRatified);
     }
 
-    /// What E7 forbids: the candidacy goes on as if nobody had been asked.
-    fn count_again(&mut self) {
-        let step_at = self.now + self.config.step;
-        if let Role::Candidate(candidate) = &mut self.role {
-            (candidate.ratifying, candidate.count, candidate.step_at) = (None, None, step_at);
+    /// What E7 forbids.
+    fn wait_for_ever(&mut self) {
+        let tomorrow = self.now + Duration::from_secs(86_400);
+        if let Role::Candidate(Candidate { ratifying: Some(ratifying), .. }) = &mut self.role {
+            ratifying.until = tomorrow;
         }
-        self.set_silence(true);
     }
 
     /// Gives up, tells the voters so, and is a Member that stands later: after a pause of leases if it was deaf.
@@ -230,10 +222,8 @@ impl Machine {
         }
     }
 
-    /// E5: somebody hears a leader. Start the countdown again, and more slowly: our own lease may have been the unlucky one.
+    /// E5: somebody hears a leader. Start the countdown again: our own lease may have been the unlucky one.
     pub(crate) fn candidate_on_refuse(&mut self, from: NodeId, leader: NodeId) {
-        let steps = if self.rules.slow_after_refusal { REFUSED_STEPS } else { 1 };
-        let step_at = self.now + self.config.step.saturating_mul(steps);
         let Role::Candidate(candidate) = &mut self.role else {
             self.ignore(Some(from), Ignored::NotStanding);
             return;
@@ -243,10 +233,6 @@ impl Machine {
             return;
         }
         candidate.count = None;
-        if !candidate.refused {
-            candidate.refused = true;
-            candidate.step_at = step_at;
-        }
         self.push(Output::Note(Note::Refused { by: from, leader }));
     }
 }

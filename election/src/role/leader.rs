@@ -74,7 +74,6 @@ impl Machine {
     pub(crate) fn crown(&mut self, term: Term) {
         self.learn_term(term);
         self.leader = None;
-        self.retries = 0;
         self.role = Role::Leader(Leader {
             term,
             crowned_at: self.now,

@@ -14,9 +14,6 @@ use crate::time::Instant;
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
-/// The longest doubling of the jitter: 2^3 = 8 times.
-const MAX_DOUBLINGS: u32 = 3;
-
 /// A member's state: the leader it follows is the machine's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Member {
@@ -54,9 +51,7 @@ impl Machine {
         if self.is_sole_voter() || !self.rules.jitter {
             return Duration::ZERO;
         }
-        let longest =
-            self.config.jitter_max.saturating_mul(1 << self.retries.min(if self.rules.doubling { MAX_DOUBLINGS } else { 0 }));
-        self.random.duration(self.config.jitter_min, longest)
+        self.random.duration(self.config.jitter_min, self.config.jitter_max)
     }
 
     pub(crate) fn member_timer(&mut self) {
@@ -109,7 +104,6 @@ impl Machine {
             votes: BTreeMap::new(),
             heard: BTreeMap::new(),
             dry: 0,
-            refused: false,
             step_at: self.now + self.config.step,
             round_until: self.now + round,
             ratifying: None,

@@ -29,6 +29,7 @@ pub struct Report {
     pub how: String,
     /// Which seeds went wrong, by what went wrong.
     pub wrong: BTreeMap<&'static str, Vec<u64>>,
+    asked: (u64, u64),
     acts: BTreeMap<&'static str, u64>,
     messages: BTreeMap<&'static str, u64>,
     healed_to_led: Vec<Duration>,
@@ -48,6 +49,7 @@ impl Report {
         self.schedules += 1;
         self.leaderships += outcome.leaderships;
         self.acknowledged += outcome.acknowledged as u64;
+        self.asked = (self.asked.0 + outcome.asked.0, self.asked.1 + outcome.asked.1);
         for wrong in outcome.wrongs() {
             self.wrong.entry(wrong).or_default().push(seed);
         }
@@ -77,6 +79,7 @@ impl Report {
         self.schedules += other.schedules;
         self.leaderships += other.leaderships;
         self.acknowledged += other.acknowledged;
+        self.asked = (self.asked.0 + other.asked.0, self.asked.1 + other.asked.1);
         for (wrong, seeds) in other.wrong {
             let known = self.wrong.entry(wrong).or_default();
             known.extend(seeds);
@@ -105,6 +108,7 @@ impl fmt::Display for Report {
         writeln!(f, "schedules             {}", self.schedules)?;
         writeln!(f, "leaderships           {}", self.leaderships)?;
         writeln!(f, "acknowledged entries  {}", self.acknowledged)?;
+        writeln!(f, "zeros                 Raft was asked {} times, {} in vain", self.asked.0, self.asked.1)?;
         let [p50, p99, max] = [50, 99, 100].map(|percent| self.time_to_leader(percent).as_millis());
         writeln!(f, "healed to led         p50 {p50} ms, p99 {p99} ms, max {max} ms (simulated)")?;
         let mean = self.leaderless.as_millis() / u128::from(self.schedules.max(1));

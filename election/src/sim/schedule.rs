@@ -49,6 +49,8 @@ pub struct Outcome {
     pub leaderless: Duration,
     /// How often somebody began to act.
     pub leaderships: u64,
+    /// How often a node asked Raft at zero, and how often in vain.
+    pub asked: (u64, u64),
     /// How many entries were acknowledged to clients.
     pub acknowledged: usize,
     /// What was done to processes and links: by kind.
@@ -112,6 +114,7 @@ impl Schedule {
             healed_to_led,
             leaderless: world.leaderless,
             leaderships: world.leaderships,
+            asked: world.asked,
             acknowledged: world.watch.acknowledged.len(),
             acts: self.acts.iter().map(|(_, act)| act.kind()).collect(),
             counts: world.net.counts,

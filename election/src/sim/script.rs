@@ -12,10 +12,13 @@
 //! cut n0 n1 · cut n0 -> n1 · isolate n0 · part n0 n1 · mend · heal · heal all (starts and resumes everybody, too)
 //! loss 20 · twice 10 · stragglers 5 · slow 30ms (the longest delay)
 //! kill n0 · start n0 · pause n0 · resume n0 · gone n0
-//! expect acting n0... · expect nobody · expect fault NAME · expect leads n0 (by Raft's word)
+//! both RULE...                     two scenes of what follows: with all rules, and without these; lines with: · without: are for one
+//! expect acting n0... · expect nobody · expect somebody · expect leaderships 1 · expect fault NAME · expect leads n0 (by Raft's word)
 //! ```
 //!
 //! A scene's faults must be expected, each by its name, or the script fails.
+
+mod both;
 
 use std::collections::BTreeSet;
 use std::format;
@@ -80,8 +83,8 @@ impl std::error::Error for ScriptError {}
 /// The first line that does not parse or an expectation that does not hold.
 pub fn run(script: &str) -> Result<Story, ScriptError> {
     let mut runner = Runner::default();
-    for (number, text) in script.lines().enumerate() {
-        runner.line(text.trim()).map_err(|what| ScriptError { line: number + 1, what: runner.with_tail(what) })?;
+    for (line, text) in both::unfold(script).map_err(|(line, what)| ScriptError { line, what })? {
+        runner.line(&text).map_err(|what| ScriptError { line, what: runner.with_tail(what) })?;
     }
     let last = script.lines().count();
     runner.end_scene().map_err(|what| ScriptError { line: last, what })?;
@@ -253,6 +256,11 @@ impl Runner {
                 let wanted: BTreeSet<NodeId> = nodes.iter().map(|node| id(node)).collect::<Result<_, _>>()?;
                 (acting == wanted).then_some(()).ok_or(format!("acting are {acting:?}, expected {wanted:?}"))
             }
+            ["somebody"] => (!acting.is_empty()).then_some(()).ok_or(String::from("nobody acts, expected somebody")),
+            ["leaderships", count] => {
+                let (wanted, seen) = (number(count)?, world.leaderships);
+                (seen == wanted).then_some(()).ok_or(format!("{seen} leaderships, expected {wanted}"))
+            }
             ["nobody"] => acting.is_empty().then_some(()).ok_or(format!("acting are {acting:?}, expected nobody")),
             ["leads", node] => {
                 let role = world.machine(id(node)?).map(|machine| machine.view().role);
@@ -362,12 +370,9 @@ pub fn without(setup: &mut Setup, rule: &str) -> Outcome {
         "jitter" => &mut setup.rules.jitter,
         "object" => &mut setup.rules.object,
         "give_way" => &mut setup.rules.give_way,
-        "answer_challenge" => &mut setup.rules.answer_challenge,
         "tell_stale" => &mut setup.rules.tell_stale,
         "renew" => &mut setup.rules.renew,
-        "slow_after_refusal" => &mut setup.rules.slow_after_refusal,
-        "back_off" => &mut setup.rules.back_off,
-        "doubling" => &mut setup.rules.doubling,
+        "give_up" => &mut setup.rules.give_up,
         "step_down" => &mut setup.rules.step_down,
         "silence" => &mut setup.rules.silence,
         "journal_first" => &mut setup.rules.journal_first,

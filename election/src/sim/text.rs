@@ -65,7 +65,7 @@ fn output_text(me: NodeId, output: &Output) -> Option<String> {
     Some(match output {
         Output::MayAct { term } => format!("may act in term {}", term.0),
         Output::SteppedDown { term, why } => format!("steps down from term {}: {}", term.0, step_down_text(*why)),
-        Output::Challenge { candidate, .. } => format!("is challenged by {} and beats at once", label(*candidate)),
+        Output::Challenge { candidate, .. } => format!("is challenged by {}", label(*candidate)),
         Output::Following { leader, term } if *leader != me => format!("follows {} in term {}", label(*leader), term.0),
         Output::Leaderless { last, .. } if *last != me => format!("does not hear {} any more", label(*last)),
         Output::PersistPledge(pledge) => {

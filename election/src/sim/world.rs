@@ -81,6 +81,8 @@ pub struct World {
     writes: BTreeMap<(NodeId, Term, usize), Entry>,
     /// How often somebody began to act.
     pub leaderships: u64,
+    /// How often a node asked Raft at zero, and how often in vain.
+    pub asked: (u64, u64),
     /// For how long nobody could act.
     pub leaderless: Duration,
     somebody_acts: bool,
@@ -110,6 +112,7 @@ impl World {
             watch: Watch::default(),
             writes: BTreeMap::new(),
             leaderships: 0,
+            asked: (0, 0),
             leaderless: Duration::ZERO,
             somebody_acts: false,
             hash: DefaultHasher::new(),

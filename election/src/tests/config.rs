@@ -35,7 +35,6 @@ fn each_contradiction_is_named() {
         (Settings { round_min: ms(2_400), ..base() }, "round_min"),
         (Settings { round_min: ms(590), ..base() }, "(count + 1) x step + ratify"),
         (Settings { ratify: ms(600), ..base() }, "ratify"),
-        (Settings { step: ms(150), ..base() }, "4 x step"),
         (Settings { cool_off_min: 5, ..base() }, "cool_off_min"),
         (Settings { count: 0, ..base() }, "count"),
         (Settings { dry_steps: 0, ..base() }, "dry_steps"),

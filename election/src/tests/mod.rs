@@ -3,6 +3,7 @@
 mod bid;
 mod codec;
 mod config;
+mod earned;
 mod explore;
 mod failover;
 mod founding;

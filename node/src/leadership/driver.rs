@@ -351,7 +351,7 @@ impl Running {
     }
 
     fn challenged(&mut self, candidate: NodeId) {
-        let text = format!("is challenged by {} and answers with a beat", (self.driver.names)(candidate));
+        let text = format!("is challenged by {}", (self.driver.names)(candidate));
         self.driver.narrator.tell(NarrationKind::Election, text);
         if let Some(term) = self.driver.gate.acting() {
             let written = self.driver.journal.propose(term, vec![Fact::Challenged { candidate }]);

@@ -8,7 +8,7 @@ use std::vec::Vec;
 use super::{Due, RAFT_HEARTBEAT, Wire, World, local, swarm_id, world_time};
 use crate::sim::raft::{Entry, Mail};
 use crate::sim::trace::What;
-use crate::{Input, Machine, NodeId, Output, Packet, RoleView, Term};
+use crate::{Input, Machine, NodeId, Note, Output, Packet, RoleView, Term};
 
 /// How often the Vote request is repeated within the ratify window: one lost reply, or a follower's lease with 20 ms to go, must not
 /// cost a whole round.
@@ -60,6 +60,8 @@ impl World {
                 self.post_raft(id, mail);
             }
             Output::HoldVotes(on) => node.raft.hold_votes = on,
+            Output::Note(Note::Ratifying { .. } | Note::Reclaiming { .. }) => self.asked.0 += 1,
+            Output::Note(Note::RatificationFailed) => self.asked.1 += 1,
             Output::MayAct { term } => {
                 self.leaderships += 1;
                 let fault = self.watch.leads(id, term);
