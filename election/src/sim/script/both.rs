@@ -7,10 +7,13 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+/// A `both`: its line, its rules, the lines that follow it.
+type Block = (usize, String, Vec<(usize, String)>);
+
 /// A script's lines, each with its number, after every `both` was written out.
 pub(super) fn unfold(script: &str) -> Result<Vec<(usize, String)>, (usize, String)> {
     let mut lines = Vec::new();
-    let mut block: Option<(usize, String, Vec<(usize, String)>)> = None;
+    let mut block: Option<Block> = None;
     for (place, text) in script.lines().enumerate() {
         let (number, text) = (place + 1, text.trim());
         let rules = text.strip_prefix("both ");
@@ -26,8 +29,6 @@ pub(super) fn unfold(script: &str) -> Result<Vec<(usize, String)>, (usize, Strin
     close(block, &mut lines)?;
     Ok(lines)
 }
-
-type Block = (usize, String, Vec<(usize, String)>);
 
 fn close(block: Option<Block>, lines: &mut Vec<(usize, String)>) -> Result<(), (usize, String)> {
     let Some((number, rules, inside)) = block else { return Ok(()) };
