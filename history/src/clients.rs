@@ -138,7 +138,7 @@ impl Seen {
             report.add(Rule::H3, record, Subject::Task(task), "its retry was acknowledged, and no journal holds it".to_owned());
         }
         for (state, record) in self.ends.into_iter().flatten().filter(|(state, _)| known.ends & end_bit(*state) == 0) {
-            let why = format!("a client was told that it had ended as {state:?}, and by the journals it never did");
+            let why = format!("a client was told that it had ended as {state}, and by the journals it never did");
             report.add(Rule::H1, record, Subject::Task(task), why);
         }
     }

@@ -37,7 +37,7 @@ impl Ledgers {
         }
         if kept.state != state {
             let why = format!(
-                "the ledger of {node} has it as {state:?}, that of {} as {:?} (record {})",
+                "the ledger of {node} has it as {state}, that of {} as {} (record {})",
                 kept.node, kept.state, kept.record
             );
             report.add(Rule::H6, number, Subject::Task(task), why);
@@ -49,7 +49,7 @@ impl Ledgers {
             let why = match model.tasks.get(task) {
                 None => format!("the ledger of {} holds it, and no journal does", kept.node),
                 Some(known) if known.state != kept.state => {
-                    format!("the ledger of {} has it as {:?}; the journals add up to {:?}", kept.node, kept.state, known.state)
+                    format!("the ledger of {} has it as {}; the journals add up to {}", kept.node, kept.state, known.state)
                 }
                 Some(_) => continue,
             };

@@ -131,7 +131,7 @@ impl Model {
         let opened = self.opened;
         let Some(known) = self.known(place, task, "an attempt's end", report) else { return };
         let broken = if known.state.is_final() {
-            Some((Rule::H2, format!("the end of attempt {attempt} was accepted, but the task had ended as {:?}", known.state)))
+            Some((Rule::H2, format!("the end of attempt {attempt} was accepted, but the task had ended as {}", known.state)))
         } else if let Some((last, _)) = known.last.filter(|(last, _)| attempt <= *last) {
             Some((Rule::H2, format!("the end of attempt {attempt} was accepted after that of attempt {last}")))
         } else if let Some((_, last)) = known.last.filter(|(_, last)| fence <= *last) {
@@ -139,7 +139,7 @@ impl Model {
         } else if fence.term > opened {
             Some((Rule::H4, format!("hand-out {fence} was accepted, but no term beyond {opened} is open here")))
         } else if (outcome == Outcome::Succeeded) != (after == State::Succeeded) {
-            Some((Rule::H2, format!("attempt {attempt} ended as {outcome:?}, and the task was left as {after:?}")))
+            Some((Rule::H2, format!("attempt {attempt} ended as {outcome}, and the task was left as {after}")))
         } else {
             None
         };
@@ -154,7 +154,7 @@ impl Model {
         self.fenced(place, task, "a cancel", report);
         let Some(known) = self.known(place, task, "a cancel", report) else { return };
         if known.state.is_final() {
-            let why = format!("it was cancelled after it had ended as {:?}: a second end", known.state);
+            let why = format!("it was cancelled after it had ended as {}: a second end", known.state);
             report.add(Rule::H1, place.record, Subject::Task(task), why);
         }
         known.enter(State::Cancelled);
@@ -164,7 +164,7 @@ impl Model {
         self.fenced(place, task, "a retry", report);
         let Some(known) = self.known(place, task, "a retry", report) else { return };
         if !matches!(known.state, State::Dead | State::Cancelled) {
-            let why = format!("it was queued again although it was {:?}; only dead and cancelled tasks may be", known.state);
+            let why = format!("it was queued again although it was {}; only dead and cancelled tasks may be", known.state);
             report.add(Rule::H1, place.record, Subject::Task(task), why);
         }
         known.retried = true;
@@ -178,7 +178,7 @@ impl Model {
             if known.state.is_final() {
                 report.counts.ended += 1;
             } else if healed {
-                let why = format!("it is still {:?} after everything was healed", known.state);
+                let why = format!("it is still {} after everything was healed", known.state);
                 report.add(Rule::H1, known.record, Subject::Task(task), why);
             }
         }

@@ -120,8 +120,21 @@ impl State {
     }
 }
 
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Queued => "queued",
+            State::Delayed => "delayed",
+            State::Succeeded => "succeeded",
+            State::Dead => "dead",
+            State::Cancelled => "cancelled",
+        })
+    }
+}
+
 /// One entry of one node's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Whose log.
     pub node: NodeId,
@@ -239,6 +252,17 @@ pub enum Outcome {
     Lost,
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Succeeded => "succeeded",
+            Outcome::Failed => "failed",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Lost => "lost",
+        })
+    }
+}
+
 macro_rules! hexadecimal {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -263,7 +287,7 @@ macro_rules! hexadecimal {
 
             fn from_str(text: &str) -> Result<Self, NotHexadecimal> {
                 // `from_str_radix` alone would let a sign pass.
-                let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                let digits = (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
                 let value = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten();
                 value.map($name).ok_or_else(|| NotHexadecimal(text.chars().take(80).collect()))
             }
