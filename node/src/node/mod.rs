@@ -11,10 +11,12 @@ mod member;
 mod requests;
 mod runner;
 mod start;
+mod stopped;
 mod views;
 
 pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, Secret, standard_pod, worker_threads};
 pub use start::{NodeBuilder, StartError};
+pub use stopped::{StoppedError, StoppedNode};
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
