@@ -37,7 +37,7 @@ pub(crate) async fn jumps(dice: &mut Dice, table: &mut Table) {
             value("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
         ];
     };
-    let mut storm = Storm::of(Swarm::planned(NODES), NODES, dice, |_, settings| told(settings)).await;
+    let mut storm = Storm::of(Swarm::planned(NODES), NODES, false, dice, |_, settings| told(settings)).await;
     let (leader, _) = storm.swarm.settled().await;
     for number in [leader, dice.other(NODES, leader)] {
         for jump in ["+1h", "-1h", "+0"] {

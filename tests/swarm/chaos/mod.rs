@@ -63,6 +63,15 @@ async fn nodes_that_are_started_in_a_race_found_one_swarm_also_if_one_crashes() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "for looking at one kind of weather: DUNLIN_CHAOS_DELAY_MS, DUNLIN_CHAOS_SECONDS"]
+async fn a_swarm_behind_a_slow_proxy_breaks_no_promise() {
+    let mut table = Table::new();
+    let length = Duration::from_secs(setting("DUNLIN_CHAOS_SECONDS").unwrap_or(20));
+    weather::behind_a_slow_proxy(length, &mut Dice::new(seed()), &mut table).await;
+    println!("{table}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: scripts/chaos"]
 async fn a_long_storm_breaks_no_promise() {
     let length = Duration::from_secs(setting("DUNLIN_CHAOS_SECONDS").unwrap_or(120));

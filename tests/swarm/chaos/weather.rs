@@ -13,13 +13,18 @@ const NODES: usize = 5;
 /// The proxy's port for the first node; the others follow.
 const FIRST_PORT: u16 = 7_500;
 
-/// 50 ms each way, up to 20 ms more by chance, and now and then a stall as after a lost packet.
-const SLOWNESS: Slowness = Slowness {
-    delay: Duration::from_millis(50),
-    jitter: Duration::from_millis(20),
-    stall_one_in: 100,
-    stall: Duration::from_millis(250),
-};
+/// Each way, unless `DUNLIN_CHAOS_DELAY_MS` says otherwise: a round trip of 50 ms and a little.
+const DELAY: u64 = 25;
+
+/// Up to 5 ms more by chance, and now and then a stall as after a lost packet.
+fn slowness() -> Slowness {
+    Slowness {
+        delay: Duration::from_millis(super::setting("DUNLIN_CHAOS_DELAY_MS").unwrap_or(DELAY)),
+        jitter: Duration::from_millis(5),
+        stall_one_in: 100,
+        stall: Duration::from_millis(250),
+    }
+}
 
 /// Founds a swarm behind the proxy, lets clients work for this long, and judges it.
 pub(crate) async fn behind_a_slow_proxy(time: Duration, dice: &mut Dice, table: &mut Table) {
@@ -28,10 +33,10 @@ pub(crate) async fn behind_a_slow_proxy(time: Duration, dice: &mut Dice, table: 
         Err(why) => return table.skip("row 5 (delay by a proxy)", &why),
     };
     let ways = (0..NODES).map(|node| (port(node), network.place(node).1.parse().unwrap())).collect();
-    let proxy = Proxy::start(network.middle().file(), ways, SLOWNESS, dice.split());
+    let proxy = Proxy::start(network.middle().file(), ways, slowness(), dice.split());
     let mut swarm = Swarm::planned(NODES);
     swarm.network = Some(network);
-    let mut storm = Storm::of(swarm, NODES, dice, |_, _| {}).await;
+    let mut storm = Storm::of(swarm, NODES, true, dice, |_, _| {}).await;
     let (_, before) = storm.swarm.settled().await;
     hold(time).await;
     let (_, after) = storm.swarm.settled().await;
@@ -55,7 +60,13 @@ fn lead_through(network: &Network) -> Result<(), String> {
                 rules.push_str(&format!("ip daddr {to} tcp dport 7440 dnat to {HUB}:{port}\n"));
             }
         }
-        place.nft(&format!("table ip lead {{ chain output {{ type nat hook output priority -100;\n{rules} }} }}\n"))?;
+        place.nft(&format!(
+            "table ip lead {{
+chain output {{ type nat hook output priority -100;
+{rules}}}
+}}
+"
+        ))?;
     }
     Ok(())
 }
