@@ -9,6 +9,7 @@ mod all_killed;
 mod alone;
 mod bad_input;
 mod cancel;
+mod chaos;
 mod full_disk;
 mod hard_tasks;
 mod harness;

@@ -11,11 +11,13 @@ mod member;
 mod requests;
 mod runner;
 mod start;
+mod stopped;
 mod surroundings;
 mod views;
 
 pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, Secret, standard_pod, worker_threads};
 pub use start::{NodeBuilder, StartError};
+pub use stopped::{StoppedError, StoppedNode};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use surroundings::Surroundings;
 

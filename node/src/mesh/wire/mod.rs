@@ -19,6 +19,7 @@ mod transport;
 
 pub use config::{DEFAULT_MAX_CONNECTIONS, MeshConfig, MeshError};
 pub use handle::start;
+pub use keys::known_id;
 
 #[cfg(test)]
 mod tests;
