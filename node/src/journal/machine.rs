@@ -232,7 +232,7 @@ impl Machine {
     }
 }
 
-fn change(entry: RaftEntry) -> Result<(LogId, Change), LedgerError> {
+pub(super) fn change(entry: RaftEntry) -> Result<(LogId, Change), LedgerError> {
     let change = match entry.payload {
         EntryPayload::Blank => Change::Nothing,
         EntryPayload::Normal(blob) => Change::Facts(

@@ -12,6 +12,8 @@ mod codec;
 mod config;
 mod engine;
 mod entry;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod ledger;
 mod log_store;
 mod log_writer;

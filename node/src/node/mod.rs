@@ -14,6 +14,8 @@ mod start;
 mod views;
 
 pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, Secret, standard_pod, worker_threads};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use requests::survives;
 pub use start::{NodeBuilder, StartError};
 
 use std::net::SocketAddr;
