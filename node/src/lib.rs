@@ -42,6 +42,9 @@ pub mod api;
 pub mod client;
 pub mod clock;
 pub mod dispatch;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod journal;
 pub mod leadership;
 pub mod mesh;

@@ -13,6 +13,8 @@ mod config;
 mod engine;
 mod entry;
 mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod ledger;
 mod log_store;
 mod log_writer;

@@ -16,6 +16,8 @@ mod surroundings;
 mod views;
 
 pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, Secret, standard_pod, worker_threads};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use requests::survives;
 pub use start::{NodeBuilder, StartError};
 pub use stopped::{StoppedError, StoppedNode};
 #[cfg(any(test, feature = "sim"))]

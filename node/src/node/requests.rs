@@ -203,6 +203,26 @@ fn own_patience(request: &Request) -> Duration {
     }
 }
 
+/// Reads what nodes forward to each other; for the fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn survives(bytes: &[u8]) {
+    let written = |value: &dyn Fn(&mut Vec<u8>) -> bool| {
+        let mut bytes = Vec::new();
+        assert!(value(&mut bytes), "what was read can be written");
+        bytes
+    };
+    if let Ok(request) = ciborium::from_reader::<Forwarded, _>(bytes) {
+        let once = written(&|out| ciborium::into_writer(&request, out).is_ok());
+        let read: Forwarded = ciborium::from_reader(&once[..]).expect("what was written can be read");
+        assert_eq!(format!("{read:?}"), format!("{request:?}"));
+    }
+    if let Ok(answer) = ciborium::from_reader::<Answer, _>(bytes) {
+        let once = written(&|out| ciborium::into_writer(&answer, out).is_ok());
+        let read: Answer = ciborium::from_reader(&once[..]).expect("what was written can be read");
+        assert_eq!(format!("{read:?}"), format!("{answer:?}"));
+    }
+}
+
 /// Gives every task without a key a fresh one: the time, then random bits of this request, then the task's place in it.
 /// Keys that grow with time lie together in the ledger, so that an entry touches few pages.
 fn keyed(core: &Core, tasks: Vec<Submission>) -> Result<Vec<Submission>, ApiError> {

@@ -6,6 +6,7 @@
 //! leader's memory), and any clock.
 
 mod fold;
+mod layout;
 mod meta;
 mod queries;
 mod row;
@@ -23,7 +24,15 @@ pub use queries::{Output, ReadyTask, Specs, TaskQuery, WaitingTask};
 
 pub(super) use fold::{RETENTION, Retention};
 pub(super) use meta::Progress;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use row::survives as row_survives;
+#[cfg(test)]
+pub(super) use row::tests::samples as row_samples;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use snapshot::read_bytes as read_snapshot;
 pub(super) use snapshot::verify as verify_snapshot;
+#[cfg(test)]
+pub(super) use tests::snapshot_of;
 
 use super::codec::CodecError;
 use super::config::{JournalConfig, JournalError};

@@ -325,3 +325,20 @@ impl<'a> Input<'a> {
         })
     }
 }
+
+/// Reads a row of each kind; what can be read must be written and read the same. For the fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::journal) fn survives(bytes: &[u8]) {
+    let mut again = Vec::new();
+    if let Ok(row) = StateRow::decode(TaskId(7), bytes) {
+        row.encode(&mut again);
+        assert_eq!(StateRow::decode(TaskId(7), &again).as_ref(), Ok(&row));
+    }
+    if let Ok(row) = EventsRow::decode(bytes) {
+        row.encode(&mut again);
+        assert_eq!(EventsRow::decode(&again).as_ref(), Ok(&row));
+    }
+}
+
+#[cfg(test)]
+pub(in crate::journal) mod tests;
