@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::role::Role;
 
 /// An invariant that does not hold: a defect of this crate, never of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Violation {
     /// A node without a vote takes part.
     TakesPartWithoutVote(NodeId),
@@ -93,7 +93,7 @@ impl Machine {
             Role::Candidate(candidate) => candidate.ratifying.is_some(),
             _ => false,
         };
-        if speaks == self.silent {
+        if speaks == self.silent && self.rules.silence {
             return Err(Violation::WrongSilence(self.me));
         }
         Ok(())

@@ -92,12 +92,12 @@ impl Machine {
             leader: None,
             gone: None,
             retries: 0,
-            silent: true,
+            silent: rules.silence,
             role: Role::Observer,
             now,
             out: Outputs::default(),
         };
-        machine.push(Output::Silence(true));
+        machine.push(Output::Silence(rules.silence));
         machine.push(Output::HoldVotes(true));
         machine.begin(start.history);
         let out = core::mem::take(&mut machine.out);
@@ -339,6 +339,9 @@ impl Machine {
     }
 
     pub(crate) fn set_silence(&mut self, on: bool) {
+        if on && !self.rules.silence {
+            return;
+        }
         if self.silent != on {
             self.silent = on;
             self.push(Output::Silence(on));

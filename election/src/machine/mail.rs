@@ -97,7 +97,7 @@ impl Machine {
         }
         let observer = matches!(self.role, Role::Observer);
         if term < self.raft_term {
-            if !observer {
+            if !observer && self.rules.tell_stale {
                 self.send(from, Message::Stale { term: self.raft_term });
             }
             self.ignore(Some(from), Ignored::StaleTerm);
@@ -140,7 +140,9 @@ impl Machine {
         if let Role::Leader(leader) = &self.role {
             let (term, sent_at) = (leader.term, leader.beaten_at);
             self.push(Output::Challenge { candidate: from, target_term: heard.target_term, bid: heard.bid });
-            self.send(from, Message::Beat { term, sent_at });
+            if self.rules.answer_challenge {
+                self.send(from, Message::Beat { term, sent_at });
+            }
             return;
         }
         if let Some(living) = self.live_leader().copied()
@@ -150,7 +152,9 @@ impl Machine {
             return;
         }
         if heard.target_term <= self.raft_term {
-            self.send(from, Message::Stale { term: self.raft_term });
+            if self.rules.tell_stale {
+                self.send(from, Message::Stale { term: self.raft_term });
+            }
             self.ignore(Some(from), Ignored::StaleTerm);
             return;
         }

@@ -69,7 +69,7 @@ impl Machine {
 
     /// How many of the voters are in `answers` with one of the last two broadcasts, and this node itself.
     pub(crate) fn fresh(&self, answers: &BTreeMap<NodeId, u64>) -> usize {
-        answers.values().filter(|seq| **seq + 1 >= self.candidacy_seq).count() + 1
+        answers.values().filter(|seq| **seq + 1 >= self.candidacy_seq || !self.rules.renew).count() + 1
     }
 
     pub(crate) fn candidate_timer(&mut self) {
@@ -152,7 +152,20 @@ impl Machine {
         };
         self.push(Output::Note(Note::RatificationFailed));
         self.retries = self.retries.saturating_add(1);
+        if !self.rules.back_off {
+            self.count_again();
+            return;
+        }
         self.withdraw(Withdrawal::NotRatified);
+    }
+
+    /// What E7 forbids: the candidacy goes on as if nobody had been asked.
+    fn count_again(&mut self) {
+        let step_at = self.now + self.config.step;
+        if let Role::Candidate(candidate) = &mut self.role {
+            (candidate.ratifying, candidate.count, candidate.step_at) = (None, None, step_at);
+        }
+        self.set_silence(true);
     }
 
     /// Gives up, tells the voters so, and is a Member that stands later: after a pause of leases if it was deaf.
@@ -181,7 +194,7 @@ impl Machine {
         let own = self.bid(candidate.draw);
         if own.ties_with(&heard.bid) && candidate.ties < self.config.ties && self.rules.draw {
             self.draw_against(from);
-        } else if self.outranks(&heard.bid, &own) {
+        } else if self.outranks(&heard.bid, &own) && self.rules.give_way {
             self.push(Output::Note(Note::Yielded { to: from }));
             self.vote_for(from, heard);
         } else if let Some(message) = self.candidacy() {
@@ -219,7 +232,8 @@ impl Machine {
 
     /// E5: somebody hears a leader. Start the countdown again, and more slowly: our own lease may have been the unlucky one.
     pub(crate) fn candidate_on_refuse(&mut self, from: NodeId, leader: NodeId) {
-        let step_at = self.now + self.config.step.saturating_mul(REFUSED_STEPS);
+        let steps = if self.rules.slow_after_refusal { REFUSED_STEPS } else { 1 };
+        let step_at = self.now + self.config.step.saturating_mul(steps);
         let Role::Candidate(candidate) = &mut self.role else {
             self.ignore(Some(from), Ignored::NotStanding);
             return;

@@ -116,7 +116,7 @@ impl Machine {
         // E9. A new leader has a lease's time to collect its first acknowledgements.
         let first = leader.crowned_at + self.config.leader_lease;
         let until = leader.lease_until.map_or(first, |lease| lease.max(first));
-        if until <= self.now && self.rules.quorum_lease && !self.is_sole_voter() {
+        if until <= self.now && self.rules.step_down && !self.is_sole_voter() {
             self.step_down(StepDown::NoMajority);
         } else {
             self.beat();

@@ -51,10 +51,11 @@ impl Machine {
     }
 
     pub(crate) fn jitter(&mut self) -> Duration {
-        if self.is_sole_voter() {
+        if self.is_sole_voter() || !self.rules.jitter {
             return Duration::ZERO;
         }
-        let longest = self.config.jitter_max.saturating_mul(1 << self.retries.min(MAX_DOUBLINGS));
+        let longest =
+            self.config.jitter_max.saturating_mul(1 << self.retries.min(if self.rules.doubling { MAX_DOUBLINGS } else { 0 }));
         self.random.duration(self.config.jitter_min, longest)
     }
 
@@ -75,8 +76,10 @@ impl Machine {
     pub(crate) fn member_on_candidacy(&mut self, from: NodeId, heard: Heard) {
         if self.standing_at_least(&heard.bid) {
             self.vote_for(from, heard);
-        } else {
+        } else if self.rules.object {
             self.stand(Some(from));
+        } else {
+            self.ignore(Some(from), Ignored::LowerBid);
         }
     }
 

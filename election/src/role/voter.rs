@@ -46,7 +46,7 @@ impl Machine {
             return;
         }
         let current = voter.bid;
-        if self.outranks(&heard.bid, &current) {
+        if self.outranks(&heard.bid, &current) && self.rules.give_way {
             self.vote_for(from, heard);
         } else {
             self.ignore(Some(from), Ignored::LowerBid);

@@ -6,6 +6,9 @@
 pub mod explore;
 pub mod net;
 pub mod raft;
+pub mod report;
+pub mod scenarios;
+pub mod schedule;
 pub mod script;
 pub mod trace;
 pub mod walkthrough;

@@ -5,10 +5,12 @@
 //! title WORDS                      the page's heading
 //! scene WORDS                      a new world; what follows until the first action sets it up
 //!   nodes N   seed N   voters N    founding (instead of a founded swarm)   restarted   writes 50ms   delay 1ms 3ms
+//!   raft_lease 420ms
 //!   rank n0 200   log n0 1 1 2     (terms of its entries; nothing: empty)   term 2   clock n0 1050 (thousandths)
 //!   without RULE...                rules of the election, or of the Raft model (vote_on_disk, log_check)
 //! run 500ms · until WORDS          let time pass, to a moment or to a line of the transcript (10 s at most)
-//! cut n0 n1 · cut n0 -> n1 · isolate n0 · heal · loss 20
+//! cut n0 n1 · cut n0 -> n1 · isolate n0 · part n0 n1 · mend · heal · heal all (starts and resumes everybody, too)
+//! loss 20 · twice 10 · stragglers 5 · slow 30ms (the longest delay)
 //! kill n0 · start n0 · pause n0 · resume n0 · gone n0
 //! expect acting n0... · expect nobody · expect fault NAME · expect leads n0 (by Raft's word)
 //! ```
@@ -21,6 +23,7 @@ use std::string::{String, ToString};
 use std::time::Duration;
 use std::vec::Vec;
 
+use super::schedule::Act;
 use super::text::line;
 use super::trace::{Event, What};
 use super::world::{Setup, World};
@@ -166,6 +169,9 @@ impl Runner {
             ("term", [term]) => setup.founded = Some(Term(number(term)?)),
             ("restarted", []) => setup.restarted = true,
             ("writes", [every]) => setup.writes = Some(duration(every)?),
+            ("raft_lease", [time]) => {
+                setup.raft_rules.lease_ms = u64::try_from(duration(time)?.as_millis()).map_err(|e| e.to_string())?;
+            }
             ("delay", [low, high]) => self.delays = Some((duration(low)?, duration(high)?)),
             ("founding", []) => {
                 setup.founded = None;
@@ -212,18 +218,14 @@ impl Runner {
 
     fn act(&mut self, verb: &str, args: &[&str], text: &str) -> Outcome {
         let world = self.world.as_mut().ok_or("no scene yet")?;
+        if let Some(act) = Act::parse(verb, args)? {
+            act.perform(world);
+            return Ok(());
+        }
         match (verb, args) {
             ("run", [time]) => world.run(duration(time)?),
             ("until", [_, ..]) => until(world, text["until".len()..].trim())?,
-            ("kill", [node]) => world.kill(id(node)?),
-            ("start", [node]) => world.start(id(node)?),
-            ("pause", [node]) => world.pause(id(node)?),
-            ("resume", [node]) => world.resume(id(node)?),
-            ("gone", [node]) => world.gone(id(node)?),
-            ("loss", [percent]) => {
-                world.net.loss = u8::try_from(number(percent)?).map_err(|e| e.to_string())?;
-                world.say(format!("{percent} of 100 messages are lost from now on"));
-            }
+            ("heal", ["all"]) => world.heal(),
             ("heal", []) => {
                 world.net.heal();
                 world.say(String::from("all links work again"));
@@ -232,10 +234,6 @@ impl Runner {
                 let node = id(node)?;
                 world.ids().into_iter().filter(|other| *other != node).for_each(|other| world.net.cut(node, other));
                 world.say(format!("{} is cut off from all others", super::label(node)));
-            }
-            ("cut", [one, "->", other]) => {
-                world.net.cuts.insert((id(one)?, id(other)?));
-                world.say(format!("nothing from {one} reaches {other}"));
             }
             ("cut", [one, other]) => {
                 world.net.cut(id(one)?, id(other)?);
@@ -331,21 +329,25 @@ fn until(world: &mut World, words: &str) -> Outcome {
     found.then_some(()).ok_or(format!("`{words}` did not happen within {PATIENCE:?}"))
 }
 
-fn number(word: &str) -> Result<u64, String> {
+pub(crate) fn number(word: &str) -> Result<u64, String> {
     word.parse().map_err(|_| format!("`{word}` is no number"))
 }
 
-fn id(word: &str) -> Result<NodeId, String> {
+pub(crate) fn id(word: &str) -> Result<NodeId, String> {
     let digits = word.strip_prefix('n').ok_or(format!("`{word}` is no node"))?;
     number(digits).map(NodeId)
 }
 
-fn duration(word: &str) -> Result<Duration, String> {
+pub(crate) fn duration(word: &str) -> Result<Duration, String> {
     let millis = word.strip_suffix("ms").ok_or(format!("`{word}` is no duration in ms"))?;
     number(millis).map(Duration::from_millis)
 }
 
-fn without(setup: &mut Setup, rule: &str) -> Outcome {
+/// Switches a rule off, by the name that scripts use.
+///
+/// # Errors
+/// If no rule has that name.
+pub fn without(setup: &mut Setup, rule: &str) -> Outcome {
     let switch = match rule {
         "boot_wait" => &mut setup.rules.boot_wait,
         "refuse" => &mut setup.rules.refuse,
@@ -357,6 +359,17 @@ fn without(setup: &mut Setup, rule: &str) -> Outcome {
         "reclaim" => &mut setup.rules.reclaim,
         "public_votes" => &mut setup.rules.public_votes,
         "withdraw_deaf" => &mut setup.rules.withdraw_deaf,
+        "jitter" => &mut setup.rules.jitter,
+        "object" => &mut setup.rules.object,
+        "give_way" => &mut setup.rules.give_way,
+        "answer_challenge" => &mut setup.rules.answer_challenge,
+        "tell_stale" => &mut setup.rules.tell_stale,
+        "renew" => &mut setup.rules.renew,
+        "slow_after_refusal" => &mut setup.rules.slow_after_refusal,
+        "back_off" => &mut setup.rules.back_off,
+        "doubling" => &mut setup.rules.doubling,
+        "step_down" => &mut setup.rules.step_down,
+        "silence" => &mut setup.rules.silence,
         "journal_first" => &mut setup.rules.journal_first,
         "vote_on_disk" => &mut setup.raft_rules.vote_on_disk,
         "log_check" => &mut setup.raft_rules.log_check,

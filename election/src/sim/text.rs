@@ -45,6 +45,8 @@ fn fault_text(fault: Fault) -> String {
         Fault::EntryLost(node, id) => {
             format!("BROKEN: {} commits without the acknowledged entry {id}", label(node))
         }
+        Fault::StaleRead(node) => format!("BROKEN: {} answers without knowing what was acknowledged before it", label(node)),
+        Fault::TwoSwarms(one, other) => format!("BROKEN: {} and {} are in different swarms", label(one), label(other)),
         Fault::Machine(violation) => format!("BROKEN: {violation}"),
     }
 }

@@ -7,7 +7,7 @@ use super::watch::Fault;
 use crate::{Instant, Message, NodeId, Output, Term};
 
 /// One thing that happened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Event {
     /// When, on the world's clock.
     pub at: Instant,
@@ -16,7 +16,7 @@ pub struct Event {
 }
 
 /// What can happen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum What {
     /// A script or a test did something to the world.
     Done(String),

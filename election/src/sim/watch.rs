@@ -7,7 +7,7 @@ use super::raft::Entry;
 use crate::{NodeId, Term, Violation};
 
 /// A promise that was broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// Two nodes may act at the same moment.
     TwoActing(NodeId, NodeId),
@@ -17,6 +17,10 @@ pub enum Fault {
     VoteRegressed(NodeId, Term),
     /// A leader that commits misses an entry that was acknowledged.
     EntryLost(NodeId, u64),
+    /// A leader that acts does not know yet that an entry is committed which was acknowledged before: a client that asks it reads the past.
+    StaleRead(NodeId),
+    /// Two swarms out of nodes that can make only one.
+    TwoSwarms(NodeId, NodeId),
     /// A machine's own invariant.
     Machine(Violation),
 }
@@ -30,13 +34,15 @@ impl Fault {
             Fault::TwoLeaders(..) => "two-leaders",
             Fault::VoteRegressed(..) => "vote-regressed",
             Fault::EntryLost(..) => "entry-lost",
+            Fault::StaleRead(..) => "stale-read",
+            Fault::TwoSwarms(..) => "two-swarms",
             Fault::Machine(_) => "machine",
         }
     }
 }
 
 /// What was promised so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Watch {
     /// Who led each term.
     pub leaders: BTreeMap<Term, NodeId>,
@@ -68,6 +74,20 @@ impl Watch {
             .iter()
             .find(|(index, entry)| (entry.term <= term || **index < committed) && log.get(**index) != Some(*entry));
         lost.map(|(_, entry)| Fault::EntryLost(node, entry.id))
+    }
+
+    /// A node that acts, long after the last acknowledgement of another, holds all that was acknowledged.
+    #[must_use]
+    pub fn holds(&self, node: NodeId, log: &[Entry]) -> Option<Fault> {
+        let lost = self.acknowledged.iter().find(|(index, entry)| log.get(**index) != Some(*entry));
+        lost.map(|(_, entry)| Fault::EntryLost(node, entry.id))
+    }
+
+    /// A node that acts knows of so many committed entries: of all that anybody was told of, at least.
+    #[must_use]
+    pub fn reads(&self, node: NodeId, committed: usize) -> Option<Fault> {
+        let known = self.acknowledged.keys().next_back().is_none_or(|last| *last < committed);
+        (!known).then_some(Fault::StaleRead(node))
     }
 
     /// Who may act now: at most one.

@@ -3,88 +3,30 @@
 //! Everything that happens follows from the [`Setup`] and from what is done to the world: two runs are equal event by event.
 
 mod driver;
+mod setup;
 
+use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::format;
+use std::hash::{Hash, Hasher};
 use std::string::String;
 use std::time::Duration;
 use std::vec::Vec;
 
 use super::net::Net;
-use super::raft::{Entry, Raft, RaftMessage, RaftRules};
+use super::raft::{Entry, Raft, RaftMessage};
 use super::trace::{Event, What};
 use super::watch::{Fault, Watch, note_once};
 use crate::random::Random;
-use crate::{
-    Charter, Config, History, Input, Instant, Machine, NodeId, Output, Packet, Pledge, Position, Rank, Rules, Settings, Start,
-    SwarmId, Term,
-};
+use crate::{Charter, Config, History, Input, Instant, Machine, NodeId, Output, Packet, Pledge, Position, Start, SwarmId, Term};
+
+pub use setup::{NodeSetup, Setup};
 
 /// A simulated clock shows this much when the world starts: a real one is never near its origin.
 const EPOCH: Duration = Duration::from_secs(1_000);
 
 /// How often a Raft leader repeats what it wants its followers to have.
 const RAFT_HEARTBEAT: Duration = Duration::from_millis(150);
-
-/// How a node starts.
-#[derive(Clone, Debug)]
-pub struct NodeSetup {
-    /// Its rank.
-    pub rank: Rank,
-    /// Its log: the terms of its entries.
-    pub log: Vec<Term>,
-    /// Its clock's rate, in thousandths of the world's.
-    pub rate: u64,
-}
-
-impl Default for NodeSetup {
-    fn default() -> NodeSetup {
-        NodeSetup { rank: Rank(100), log: Vec::new(), rate: 1_000 }
-    }
-}
-
-/// How a world starts.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// Where all randomness starts.
-    pub seed: u64,
-    /// The durations of all nodes.
-    pub settings: Settings,
-    /// The nodes.
-    pub nodes: BTreeMap<NodeId, NodeSetup>,
-    /// How many of them, from the lowest id, vote.
-    pub voters: usize,
-    /// Raft's term, and whether nodes start as members of a swarm (or found one).
-    pub founded: Option<Term>,
-    /// Whether founded nodes count as restarted (E1 holds).
-    pub restarted: bool,
-    /// The election's rules.
-    pub rules: Rules,
-    /// Raft's.
-    pub raft_rules: RaftRules,
-    /// The time between two writes of the clients at whoever acts.
-    pub writes: Option<Duration>,
-}
-
-impl Setup {
-    /// A founded swarm of `count` equal nodes with an entry each, at term 1.
-    #[must_use]
-    pub fn swarm(count: u64, seed: u64) -> Setup {
-        let node = NodeSetup { log: std::vec![Term(1)], ..NodeSetup::default() };
-        let nodes: BTreeMap<_, _> = (0..count).map(|id| (NodeId(id), node.clone())).collect();
-        Setup {
-            seed,
-            settings: Settings::default(),
-            voters: nodes.len(),
-            nodes,
-            founded: Some(Term(1)),
-            restarted: false,
-            rules: Rules::ALL,
-            raft_rules: RaftRules::ALL,
-            writes: None,
-        }
-    }
-}
 
 struct Node {
     setup: NodeSetup,
@@ -139,6 +81,10 @@ pub struct World {
     writes: BTreeMap<(NodeId, Term, usize), Entry>,
     /// How often somebody began to act.
     pub leaderships: u64,
+    /// For how long nobody could act.
+    pub leaderless: Duration,
+    somebody_acts: bool,
+    hash: DefaultHasher,
 }
 
 impl World {
@@ -164,6 +110,9 @@ impl World {
             watch: Watch::default(),
             writes: BTreeMap::new(),
             leaderships: 0,
+            leaderless: Duration::ZERO,
+            somebody_acts: false,
+            hash: DefaultHasher::new(),
             setup,
         };
         let voters: BTreeSet<NodeId> = world.setup.nodes.keys().copied().take(world.setup.voters).collect();
@@ -260,9 +209,35 @@ impl World {
         self.log(What::Done(what));
     }
 
+    /// A number that stands for all that happened, recorded or not: equal for two runs only if they were the same.
+    #[must_use]
+    pub fn trace_hash(&self) -> u64 {
+        self.hash.finish()
+    }
+
     fn log(&mut self, what: What) {
+        (self.now, &what).hash(&mut self.hash);
         if self.record {
             self.trace.push(Event { at: Instant::ORIGIN + self.elapsed(), what });
+        }
+    }
+
+    /// Moves the clock; the time in between belongs to whoever could act at its beginning.
+    fn pass(&mut self, until: Instant) {
+        if !self.somebody_acts {
+            self.leaderless += until.since(self.now);
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn watch_acting(&mut self) {
+        let acting = self.acting();
+        self.somebody_acts = !acting.is_empty();
+        let fault = self.watch.acting(&acting);
+        self.fault(fault);
+        for (id, _) in acting {
+            let fault = self.watch.reads(id, self.nodes[&id].raft.committed);
+            self.fault(fault);
         }
     }
 
@@ -278,6 +253,9 @@ impl World {
     pub fn start(&mut self, id: NodeId) {
         self.say(format!("{} starts again", super::label(id)));
         if let Some(node) = self.nodes.get_mut(&id) {
+            if !self.setup.pledge_on_disk {
+                node.pledge = None;
+            }
             node.raft.restart();
         }
         self.boot(id, true);
@@ -332,10 +310,43 @@ impl World {
         self.say(format!("{} goes on", super::label(id)));
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.paused = false;
+        // Another thread of this process may act before the election's own is scheduled again: the clock must forbid it.
+        self.watch_acting();
+        let Some(node) = self.nodes.get_mut(&id) else { return };
         for wire in std::mem::take(&mut node.backlog) {
             self.deliver(id, wire);
         }
         self.wake(id);
+    }
+
+    /// Cuts these nodes off from the others, both ways.
+    pub fn part(&mut self, side: &BTreeSet<NodeId>) {
+        for one in side {
+            self.ids().into_iter().filter(|other| !side.contains(other)).for_each(|other| self.net.cut(*one, other));
+        }
+        let names: Vec<String> = side.iter().map(|node| super::label(*node)).collect();
+        self.say(format!("{} are cut off from the others", names.join(" ")));
+    }
+
+    /// Mends every link and lets every process run.
+    pub fn heal(&mut self) {
+        self.net.heal();
+        self.say(String::from("everything is healed"));
+        for id in self.ids() {
+            if self.machine(id).is_none() {
+                self.start(id);
+            } else if !self.is_up(id) {
+                self.resume(id);
+            }
+        }
+    }
+
+    /// Whoever acts at the end of a run must hold all that was ever acknowledged.
+    pub fn look_for_acknowledged(&mut self) {
+        for (id, _) in self.acting() {
+            let lost = self.nodes.get(&id).and_then(|node| self.watch.holds(id, &node.raft.log));
+            self.fault(lost);
+        }
     }
 
     /// Whether a node's process runs and is not paused.
@@ -382,10 +393,10 @@ impl World {
             .filter(|(at, _)| *at <= until)
             .and_then(|key| self.queue.remove_entry(&key))
         else {
-            self.now = self.now.max(until);
+            self.pass(until);
             return false;
         };
-        self.now = self.now.max(at);
+        self.pass(at);
         match due {
             Due::Deliver(to, wire) => self.deliver(to, wire),
             Due::Wake(id) => self.wake(id),
@@ -393,8 +404,7 @@ impl World {
             Due::Heartbeat => self.heartbeat(),
             Due::AskAgain(id, term) => self.ask_again(id, term),
         }
-        let fault = self.watch.acting(&self.acting());
-        self.fault(fault);
+        self.watch_acting();
         true
     }
 
@@ -426,7 +436,7 @@ fn world_time(at: Instant, rate: u64) -> Instant {
     Instant::from_nanos((at.as_nanos().div_ceil(rate)) * 1_000)
 }
 
-fn swarm_id(charter: &Charter) -> SwarmId {
+pub(super) fn swarm_id(charter: &Charter) -> SwarmId {
     let seed = charter.canonical_bytes().into_iter().fold(7, |sum: u64, byte| Random::new(sum ^ u64::from(byte)).next());
     let mut id = [0; 16];
     id[..8].copy_from_slice(&seed.to_le_bytes());

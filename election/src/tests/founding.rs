@@ -11,12 +11,16 @@ use crate::{
     Settings, Stage, Start, SwarmId,
 };
 
-fn unfounded(count: u64, expect: u8, seed: u64) -> World {
+fn unfounded_setup(count: u64, expect: u8, seed: u64) -> Setup {
     let mut setup = Setup::swarm(count, seed);
     setup.founded = None;
     setup.settings.expect = expect;
     setup.nodes.values_mut().for_each(|node| node.log.clear());
-    World::new(setup, true)
+    setup
+}
+
+fn unfounded(count: u64, expect: u8, seed: u64) -> World {
+    World::new(unfounded_setup(count, expect, seed), true)
 }
 
 fn meet_all(world: &mut World) {
@@ -116,31 +120,39 @@ fn the_others_go_on_if_one_dies_while_the_journals_are_created() {
     assert!(world.faults.is_empty(), "{:?}", world.faults);
 }
 
+/// What comes of random meetings, cuts and crashes of fewer than twice the expected nodes.
+fn random_founding(seed: u64) -> World {
+    let mut random = Random::new(seed);
+    let expect = random.between(2, 3);
+    let count = random.between(expect, 2 * expect - 1);
+    let mut world = unfounded(count, u8::try_from(expect).expect("small"), seed);
+    world.record = false;
+    world.net.loss = 20;
+    let ids: Vec<NodeId> = world.ids();
+    for _ in 0..20 {
+        let pick = |random: &mut Random| ids[usize::try_from(random.between(0, count - 1)).expect("small")];
+        let (one, other) = (pick(&mut random), pick(&mut random));
+        match random.between(0, 5) {
+            0 => world.net.cut(one, other),
+            1 => world.net.cuts.clear(),
+            2 if world.is_up(one) => world.kill(one),
+            2 | 3 if !world.is_up(one) => world.start(one),
+            _ => world.meet(one, other),
+        }
+        world.run(Duration::from_millis(random.between(1, 300)));
+        if swarms(&world).len() > 1 {
+            break;
+        }
+    }
+    world
+}
+
 #[test]
 fn with_fewer_than_twice_the_nodes_random_meetings_found_at_most_one_swarm() {
     let mut founded = 0;
     for seed in 0..150 {
-        let mut random = Random::new(seed);
-        let expect = random.between(2, 3);
-        let count = random.between(expect, 2 * expect - 1);
-        let mut world = unfounded(count, u8::try_from(expect).expect("small"), seed);
-        world.record = false;
-        world.net.loss = 20;
-        let ids: Vec<NodeId> = world.ids();
-        for _ in 0..20 {
-            let pick = |random: &mut Random| ids[usize::try_from(random.between(0, count - 1)).expect("small")];
-            let (one, other) = (pick(&mut random), pick(&mut random));
-            match random.between(0, 5) {
-                0 => world.net.cut(one, other),
-                1 => world.net.cuts.clear(),
-                2 if world.is_up(one) => world.kill(one),
-                2 | 3 if !world.is_up(one) => world.start(one),
-                _ => world.meet(one, other),
-            }
-            world.run(Duration::from_millis(random.between(1, 300)));
-            assert!(swarms(&world).len() <= 1, "seed {seed}: two swarms of {expect} out of {count} nodes");
-        }
-        assert!(world.faults.is_empty(), "seed {seed}: {:?}", world.faults);
+        let world = random_founding(seed);
+        assert!(swarms(&world).len() <= 1 && world.faults.is_empty(), "seed {seed}: {:?}", world.faults);
         founded += swarms(&world).len();
     }
     assert!(founded > 30, "the schedules found something: {founded}");
@@ -168,4 +180,32 @@ fn a_founder_takes_no_swarms_name_from_an_outsider() {
     assert!(!seen.iter().chain(heard.iter()).any(joins), "an outsider's word");
     let told = machine.step(now, says(1, pledge));
     assert!(told.iter().any(|output| matches!(output, Output::Found(_))), "a fellow founder's charter");
+}
+
+/// One of n0 and n1 pledges first; the other hears of it and founds. The first dies before it hears as much, comes back, and meets n2 only.
+fn founded_behind_a_restarted_nodes_back(pledge_on_disk: bool) -> World {
+    let mut setup = unfounded_setup(3, 2, 1);
+    setup.pledge_on_disk = pledge_on_disk;
+    let mut world = World::new(setup, true);
+    world.part(&[NodeId(2)].into());
+    world.meet(NodeId(0), NodeId(1));
+    assert!(world.run_until(Duration::from_secs(2), |world| told(world, "pledges to n0 n1")));
+    let (first, other) = if told(&world, "n0  pledges") { (NodeId(0), NodeId(1)) } else { (NodeId(1), NodeId(0)) };
+    world.net.cuts.insert((other, first));
+    assert!(world.run_until(Duration::from_secs(2), |world| told(world, "founds: all have pledged")));
+    world.kill(first);
+    world.net.heal();
+    world.part(&[other].into());
+    world.start(first);
+    world.meet(first, NodeId(2));
+    world.run(Duration::from_secs(3));
+    world
+}
+
+#[test]
+fn a_pledge_outlives_its_node_or_two_swarms_are_founded() {
+    let kept = founded_behind_a_restarted_nodes_back(true);
+    assert_eq!((swarms(&kept).len(), kept.faults.len()), (1, 0), "it is bound to the other, and n2 alone founds nothing");
+    let forgotten = founded_behind_a_restarted_nodes_back(false);
+    assert_eq!(swarms(&forgotten).len(), 2, "what the pledge on disk is for");
 }

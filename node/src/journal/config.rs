@@ -97,6 +97,9 @@ pub struct JournalConfig {
     pub log_batch: usize,
     /// From this size on the log's file is committed so that it reopens at once after a crash, at twice the price.
     pub quick_repair_from: u64,
+    /// Up to this size the ledger's file is read whole when it is opened, to find what a disk has quietly changed. A larger
+    /// one would hold up the start.
+    pub verify_upto: u64,
     /// redb's cache for the log.
     pub log_cache: usize,
     /// Bytes of recent entries kept in memory for followers that keep up.
@@ -161,6 +164,7 @@ impl JournalConfig {
             in_flight: 1,
             log_batch: 1_024,
             quick_repair_from: 64 * MIB as u64,
+            verify_upto: 64 * MIB as u64,
             log_cache: 4 * MIB,
             recent_bytes: 4 * MIB,
             ledger_cache: 12 * MIB,

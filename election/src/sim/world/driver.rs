@@ -154,7 +154,7 @@ impl World {
 
     pub(super) fn post(&mut self, from: NodeId, to: NodeId, wire: Wire) {
         let arrivals = self.net.arrivals(from, to, &mut self.random);
-        if let (Wire::Packet(_, packet), true) = (&wire, self.record) {
+        if let Wire::Packet(_, packet) = &wire {
             let message = packet.message.clone();
             self.log(What::Mail { from, to, message, arrived: !arrivals.is_empty() });
         }
