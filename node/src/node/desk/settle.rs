@@ -191,3 +191,16 @@ pub(super) fn place_of(core: &Core, task: TaskId) -> Next {
 
 /// How long a membership change of the desk's own may take.
 pub(super) const MEMBERSHIP_PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_retry_waits_longer_than_its_policy_says_whatever_a_clock_said() {
+        let (now, wait) = (UnixMillis(10_000), Duration::from_secs(2));
+        assert_eq!(due(now, UnixMillis(11_000), wait), UnixMillis(11_000), "half of it has passed");
+        assert_eq!(due(now, UnixMillis(3_610_000), wait), UnixMillis(12_000), "written by a clock that was an hour ahead");
+        assert_eq!(due(now, UnixMillis(9_000), wait), UnixMillis(9_000), "overdue");
+    }
+}
