@@ -19,6 +19,8 @@ pub(crate) struct Storm {
     pub(crate) swarm: Swarm,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) probes: u32,
+    /// Nodes that were stopped and woken up.
+    pub(crate) pauses: u32,
     /// Until the end.
     clients: Option<Clients>,
 }
@@ -48,7 +50,7 @@ impl Storm {
         let recorder = Arc::new(Recorder::new(swarm.path("history.jsonl")));
         let sockets: Vec<PathBuf> = swarm.nodes.iter().map(|node| node.socket()).collect();
         let clients = Clients::at_work(&recorder, &sockets, pauses, dice);
-        Storm { swarm, recorder, probes: 0, clients: Some(clients) }
+        Storm { swarm, recorder, probes: 0, pauses: 0, clients: Some(clients) }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -92,7 +94,7 @@ impl Storm {
         }
         println!("calm after {:.1?}", calm.elapsed());
         self.recorder.write(&Record::Healed);
-        verdict::pass(&mut self.swarm, &self.recorder, table).await;
+        verdict::pass(&mut self.swarm, &self.recorder, self.pauses, table).await;
     }
 }
 
