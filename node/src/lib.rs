@@ -48,6 +48,8 @@ pub mod mesh;
 pub mod node;
 pub mod roster;
 pub mod sandbox;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod task;
 pub mod worker;
 

@@ -280,7 +280,7 @@ fn delayed_tasks_run_when_their_time_has_come_and_the_rest_stay_in_the_ledger() 
     let _ = board.step(ms(0), Input::Opened { term: Term(2), last_task_before: TaskId(0), expected });
     let delayed = |task, until| {
         let (task, until) = (TaskId(task), UnixMillis(until));
-        DelayedTask { until, task, group: group("default"), attempt: AttemptNumber(2) }
+        DelayedTask { until, due: until, task, group: group("default"), attempt: AttemptNumber(2) }
     };
     let _ = board.step(ms(0), offer(1, vec![pod(&["default"], 9)], vec![], Fence::default()));
     let tasks = vec![delayed(3, 50), delayed(1, 60), delayed(2, 70)];

@@ -195,11 +195,7 @@ impl Machine {
         work: impl FnOnce(&Machine) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let machine = self.clone();
-        let result = match self.executor {
-            Executor::Inline => Ok(work(&machine)),
-            Executor::Threads => tokio::task::spawn_blocking(move || work(&machine)).await,
-        };
-        let error = match result {
+        let error = match self.executor.run(move || work(&machine)).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => {
                 if error.is_damage() {

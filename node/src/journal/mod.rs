@@ -18,6 +18,8 @@ mod log_store;
 mod log_writer;
 mod machine;
 mod network;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod platter;
 mod port;
 mod raft;
 mod serve;
@@ -29,7 +31,7 @@ mod store;
 mod tests;
 
 pub use codec::CodecError;
-pub use config::{Executor, FreeSpace, JournalConfig, JournalError, OpenBackend};
+pub use config::{DiskDelay, Executor, FreeSpace, JournalConfig, JournalError, OpenBackend, Panicked, WallClock};
 pub use entry::{Entry, FORMAT, Fact, Member, Reply};
 pub use export::{ExportError, Exported, ExportedEntry, export};
 pub use ledger::{Ledger, LedgerError, Specs};

@@ -106,6 +106,7 @@ async fn once(core: &Arc<Core>, request: &Request) -> Tried {
     let patience = own_patience(request) + FORWARD_SLACK;
     let request = Forwarded::ToLeader(request.clone());
     let asked = tokio::select! {
+        biased;
         asked = forward(core, leader, &request, patience) => asked,
         // A leader that went silent answers nobody: whoever has asked it need not wait longer than the election.
         () = leads_no_more(core, leader) => return Tried::Again(format!("the leader {} went silent", core.name_of(leader))),
@@ -208,9 +209,8 @@ fn keyed(core: &Core, tasks: Vec<Submission>) -> Result<Vec<Submission>, ApiErro
     if tasks.iter().all(|(_, key)| key.is_some()) {
         return Ok(tasks);
     }
-    let mut random = [0_u8; 8];
-    getrandom::fill(&mut random).map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
-    let (millis, random) = (core.clock.wall().0 & 0xffff_ffff_ffff, u64::from_be_bytes(random));
+    let random = (core.entropy)().map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
+    let millis = core.clock.wall().0 & 0xffff_ffff_ffff;
     let fresh = |place: usize| {
         // A request has far fewer tasks than two bytes count.
         let text = format!("{millis:012x}{random:016x}{:04x}", place & 0xffff);

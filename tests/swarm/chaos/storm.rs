@@ -34,22 +34,16 @@ impl Storm {
             Ok(network) => swarm.network = Some(network),
             Err(why) => table.skip("rows 3, 4 and 5 (cuts and losses)", &why),
         }
-        Self::of(swarm, nodes, true, dice, |_, _| {}).await
+        Self::of(swarm, nodes, dice, |_, _| {}).await
     }
 
     /// A swarm that is planned and not started yet.
-    pub(crate) async fn of(
-        mut swarm: Swarm,
-        nodes: usize,
-        pauses: bool,
-        dice: &mut Dice,
-        change: impl Fn(usize, &mut Settings),
-    ) -> Self {
+    pub(crate) async fn of(mut swarm: Swarm, nodes: usize, dice: &mut Dice, change: impl Fn(usize, &mut Settings)) -> Self {
         (0..nodes).for_each(|_| _ = swarm.add_with(&change));
         swarm.settled().await;
         let recorder = Arc::new(Recorder::new(swarm.path("history.jsonl")));
         let sockets: Vec<PathBuf> = swarm.nodes.iter().map(|node| node.socket()).collect();
-        let clients = Clients::at_work(&recorder, &sockets, pauses, dice);
+        let clients = Clients::at_work(&recorder, &sockets, dice);
         Storm { swarm, recorder, probes: 0, pauses: 0, clients: Some(clients) }
     }
 

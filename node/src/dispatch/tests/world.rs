@@ -197,7 +197,7 @@ impl World {
         match self.rows.get(&task) {
             Some(Row { group, attempt, state: State::Queued }) => Next::Ready { group: group.clone(), attempt: *attempt },
             Some(Row { group, attempt, state: State::Delayed(until) }) => {
-                Next::Delayed { until: *until, group: group.clone(), attempt: *attempt }
+                Next::Delayed { until: *until, due: *until, group: group.clone(), attempt: *attempt }
             }
             _ => Next::Final,
         }
@@ -215,7 +215,7 @@ impl World {
             if let State::Delayed(until) = row.state
                 && (until, *task) > after
             {
-                all.push(DelayedTask { until, task: *task, group: row.group.clone(), attempt: row.attempt });
+                all.push(DelayedTask { until, due: until, task: *task, group: row.group.clone(), attempt: row.attempt });
             }
         }
         all.sort_by_key(|delayed| (delayed.until, delayed.task));

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase};
 
-pub use queries::{Output, ReadyTask, Specs, TaskQuery};
+pub use queries::{Output, ReadyTask, Specs, TaskQuery, WaitingTask};
 
 pub(super) use fold::{RETENTION, Retention};
 pub(super) use meta::Progress;

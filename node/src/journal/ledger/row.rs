@@ -35,6 +35,12 @@ impl BadRow {
 }
 
 impl StateRow {
+    /// How long its policy lets it wait before its next attempt.
+    pub(super) fn wait(&self) -> Duration {
+        let ended = u32::try_from(self.record.attempts.len()).unwrap_or(u32::MAX);
+        self.retry.wait_after(ended.saturating_sub(self.record.forgiven))
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
         out.push(VERSION);

@@ -115,8 +115,8 @@ async fn a_folder_of_a_newer_format_is_refused() {
 #[tokio::test]
 async fn a_full_disk_takes_no_new_tasks_but_lets_the_others_end() {
     let hub = Arc::new(Hub::default());
-    let node = one_with_tasks(&hub, |config| config.free_space = |_| Some(33 << 20), 1).await;
-    let node = node.restart(&hub, |config| config.free_space = |_| Some(31 << 20)).await;
+    let node = one_with_tasks(&hub, |config| config.free_space = Arc::new(|_| Some(33 << 20)), 1).await;
+    let node = node.restart(&hub, |config| config.free_space = Arc::new(|_| Some(31 << 20))).await;
     let term = node.leads().await;
     assert_eq!(node.journal.propose(term, vec![submitted()]).await, Err(ProposeError::DiskFull));
     node.folds(node.last()).await;
