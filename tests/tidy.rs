@@ -143,6 +143,14 @@ fn owner_breaches(file: &str, code: &str) -> Vec<String> {
                 found.push(breach(file, line_of(code, at), rule));
             }
         }
+        let judges = is_test(file) || ["history/", "node/examples/", "node/src/sim"].iter().any(|place| file.starts_with(place));
+        if word == "dunlin_history" && !judges {
+            found.push(breach(
+                file,
+                line_of(code, at),
+                "the history checker judges from outside: only tests and simulators name it",
+            ));
+        }
         if word == "dunlin_election" && (file.starts_with("src/") || file.starts_with("tests/")) {
             found.push(breach(file, line_of(code, at), "the binary talks to dunlin_node's public face only"));
         }
@@ -253,6 +261,9 @@ fn manifest_breaches(file: &str, text: &str) -> Vec<String> {
         }
         if file == "election/Cargo.toml" && section.contains("dependencies") && !section.contains("dev-") && line.contains('=') {
             found.push(breach(file, n + 1, "election depends on nothing"));
+        }
+        if file == "history/Cargo.toml" && section.contains("dependencies") && line.starts_with("dunlin") {
+            found.push(breach(file, n + 1, "history judges the other crates and depends on none of them"));
         }
     }
     found
@@ -417,6 +428,8 @@ mod rules {
         assert_eq!(place("node/src/worker/mod.rs", "#![allow(unsafe_code)] fn f() { unsafe { g() } }"), 2);
         assert_eq!(place("node/src/sandbox/mod.rs", "unsafe { g() }"), 0);
         assert_eq!(place("src/main.rs", "use dunlin_election::Bid;"), 1);
+        assert_eq!(place("src/main.rs", "use dunlin_history::Checker;"), 1);
+        assert_eq!(place("tests/swarm/main.rs", "use dunlin_history::Checker;"), 0);
         assert_eq!(place("src/main.rs", concat!("fn f() { to", "do!() }")), 1);
         assert_eq!(place("src/main.rs", "let unsafely = 1; let todos = 2;"), 0);
     }
@@ -435,6 +448,8 @@ mod rules {
         assert_eq!(place("election/src/sim/world.rs", "use std::fmt;"), 0);
         assert_eq!(manifest_breaches("election/Cargo.toml", "[dependencies]\nserde = \"1\"").len(), 1);
         assert_eq!(manifest_breaches("election/Cargo.toml", "[dev-dependencies]\nproptest = \"1\"").len(), 0);
+        assert_eq!(manifest_breaches("history/Cargo.toml", "[dev-dependencies]\ndunlin-node.workspace = true").len(), 1);
+        assert_eq!(manifest_breaches("history/Cargo.toml", "[dependencies]\nserde.workspace = true").len(), 0);
     }
 
     #[test]

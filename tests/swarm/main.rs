@@ -14,6 +14,7 @@ mod full_disk;
 mod hard_tasks;
 mod harness;
 mod joining;
+mod journal_export;
 mod leader_killed;
 mod leader_paused;
 mod majority;

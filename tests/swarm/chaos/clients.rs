@@ -108,10 +108,7 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Sends some clients to work on these sockets.
-    ///
-    /// The pause before a retry is wall time: one that began while the leader's clock was an hour ahead lasts that hour.
-    /// Where clocks jump, failed tasks are therefore not tried again (`pauses`).
-    pub(crate) fn at_work(recorder: &Arc<Recorder>, sockets: &[PathBuf], pauses: bool, dice: &mut Dice) -> Self {
+    pub(crate) fn at_work(recorder: &Arc<Recorder>, sockets: &[PathBuf], dice: &mut Dice) -> Self {
         let enough = Arc::new(AtomicBool::new(false));
         let mut running = JoinSet::new();
         for number in 0..CLIENTS {
@@ -120,7 +117,6 @@ impl Clients {
                 recorder: Arc::clone(recorder),
                 sockets: sockets.to_vec(),
                 dice: dice.split(),
-                pauses,
                 keys: 0,
                 open: Vec::new(),
                 tasks: Vec::new(),
@@ -151,7 +147,6 @@ struct OneClient {
     recorder: Arc<Recorder>,
     sockets: Vec<PathBuf>,
     dice: Dice,
-    pauses: bool,
     keys: u32,
     /// Keys without an answer yet, and what is asked for under them.
     open: Vec<(String, TaskSpec)>,
@@ -205,7 +200,7 @@ impl OneClient {
             5..8 => TaskSpec::command(["sleep".to_owned(), format!("0.{}", self.dice.below(10))]),
             _ => TaskSpec::command(["false"]),
         };
-        spec.retry = RetryPolicy { on_failure: self.pauses, backoff: Duration::from_millis(200), ..RetryPolicy::default() };
+        spec.retry = RetryPolicy { backoff: Duration::from_millis(200), ..RetryPolicy::default() };
         spec
     }
 }

@@ -1,4 +1,5 @@
-//! The wall clock of a node jumps by an hour, to and fro. Nothing that the swarm decides may depend on it.
+//! The wall clock of a node jumps by an hour, to and fro. Nothing that the swarm decides may depend on it, and no
+//! failed task may wait for its next attempt until a wrong clock comes true.
 //!
 //! By libfaketime, which is asked for the wall clock only; the monotonic clock goes on as it is.
 
@@ -37,7 +38,7 @@ pub(crate) async fn jumps(dice: &mut Dice, table: &mut Table) {
             value("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
         ];
     };
-    let mut storm = Storm::of(Swarm::planned(NODES), NODES, false, dice, |_, settings| told(settings)).await;
+    let mut storm = Storm::of(Swarm::planned(NODES), NODES, dice, |_, settings| told(settings)).await;
     let (leader, _) = storm.swarm.settled().await;
     for number in [leader, dice.other(NODES, leader)] {
         for jump in ["+1h", "-1h", "+0"] {

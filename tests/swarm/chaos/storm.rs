@@ -19,6 +19,8 @@ pub(crate) struct Storm {
     pub(crate) swarm: Swarm,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) probes: u32,
+    /// Nodes that were stopped and woken up.
+    pub(crate) pauses: u32,
     /// Until the end.
     clients: Option<Clients>,
 }
@@ -32,23 +34,17 @@ impl Storm {
             Ok(network) => swarm.network = Some(network),
             Err(why) => table.skip("rows 3, 4 and 5 (cuts and losses)", &why),
         }
-        Self::of(swarm, nodes, true, dice, |_, _| {}).await
+        Self::of(swarm, nodes, dice, |_, _| {}).await
     }
 
     /// A swarm that is planned and not started yet.
-    pub(crate) async fn of(
-        mut swarm: Swarm,
-        nodes: usize,
-        pauses: bool,
-        dice: &mut Dice,
-        change: impl Fn(usize, &mut Settings),
-    ) -> Self {
+    pub(crate) async fn of(mut swarm: Swarm, nodes: usize, dice: &mut Dice, change: impl Fn(usize, &mut Settings)) -> Self {
         (0..nodes).for_each(|_| _ = swarm.add_with(&change));
         swarm.settled().await;
         let recorder = Arc::new(Recorder::new(swarm.path("history.jsonl")));
         let sockets: Vec<PathBuf> = swarm.nodes.iter().map(|node| node.socket()).collect();
-        let clients = Clients::at_work(&recorder, &sockets, pauses, dice);
-        Storm { swarm, recorder, probes: 0, clients: Some(clients) }
+        let clients = Clients::at_work(&recorder, &sockets, dice);
+        Storm { swarm, recorder, probes: 0, pauses: 0, clients: Some(clients) }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -92,7 +88,7 @@ impl Storm {
         }
         println!("calm after {:.1?}", calm.elapsed());
         self.recorder.write(&Record::Healed);
-        verdict::pass(&mut self.swarm, &self.recorder, table).await;
+        verdict::pass(&mut self.swarm, &self.recorder, self.pauses, table).await;
     }
 }
 

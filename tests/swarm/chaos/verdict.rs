@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dunlin_history::Checker;
+use dunlin_history::{Checker, Rule};
 
 use super::clients::Recorder;
 use super::table::{Row, Table};
@@ -18,7 +18,7 @@ const STOP: Duration = Duration::from_secs(20);
 ///
 /// # Panics
 /// With the violations, if there are any; the history is kept then.
-pub(crate) async fn pass(swarm: &mut Swarm, recorder: &Recorder, table: &mut Table) {
+pub(crate) async fn pass(swarm: &mut Swarm, recorder: &Recorder, pauses: u32, table: &mut Table) {
     swarm.nodes.iter().for_each(crate::harness::Process::terminate);
     for node in &mut swarm.nodes {
         node.ended(STOP).await;
@@ -34,6 +34,8 @@ pub(crate) async fn pass(swarm: &mut Swarm, recorder: &Recorder, table: &mut Tab
     let report = checker.finish();
     println!("{report}");
     table.counted(Row::ACKNOWLEDGED, report.counts.acknowledged_tasks);
+    let stale = report.broken(Rule::H2) + report.broken(Rule::H4);
+    (0..pauses).for_each(|_| table.counted(Row::PAUSED, stale));
     table.counted(Row::VIOLATIONS, report.broken.iter().sum());
     assert!(report.counts.acknowledged_tasks > 0 && report.counts.journals == swarm.nodes.len() as u64, "{report}");
     if !report.is_clean() {

@@ -36,7 +36,7 @@ pub(crate) async fn behind_a_slow_proxy(time: Duration, dice: &mut Dice, table: 
     let proxy = Proxy::start(network.middle().file(), ways, slowness(), dice.split());
     let mut swarm = Swarm::planned(NODES);
     swarm.network = Some(network);
-    let mut storm = Storm::of(swarm, NODES, true, dice, |_, _| {}).await;
+    let mut storm = Storm::of(swarm, NODES, dice, |_, _| {}).await;
     let (_, before) = storm.swarm.settled().await;
     hold(time).await;
     let (_, after) = storm.swarm.settled().await;
