@@ -41,7 +41,8 @@ mod tests {
 
     use super::*;
 
-    const TARGETS: [(&str, fn(&[u8])); 3] = [("config", config), ("secret", secret), ("body", body)];
+    type Decoder = fn(&[u8]);
+    const TARGETS: [(&str, Decoder); 3] = [("config", config), ("secret", secret), ("body", body)];
 
     #[test]
     fn every_file_of_the_fuzz_corpora_is_read_without_a_panic() {

@@ -324,7 +324,7 @@ impl World {
 
     /// Flips a bit of a node's disk while its process is down; only as long as this leaves a majority whole.
     pub(super) fn flip(self: &Arc<Self>, node: NodeId, random: &mut Random) {
-        if self.injected().flips >= (self.plan.founders / 2).saturating_sub(u64::from(self.plan.founders % 2 == 0)) {
+        if self.injected().flips >= (self.plan.founders / 2).saturating_sub(u64::from(self.plan.founders.is_multiple_of(2))) {
             return;
         }
         if self.down(node, "killed, and a bit of its disk flips", Platter::kill) {
