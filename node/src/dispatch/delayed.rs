@@ -32,6 +32,11 @@ impl Delayed {
         Delayed { limit, by_time: BTreeMap::new(), by_task: BTreeMap::new(), edge: None, refill: None }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_time.len().max(self.by_task.len())
+    }
+
     pub(super) fn next(&self) -> Option<UnixMillis> {
         self.by_time.first_key_value().map(|((until, _), _)| *until)
     }
