@@ -34,6 +34,11 @@ impl Delayed {
         Delayed { limit, by_time: BTreeMap::new(), by_due: BTreeSet::new(), by_task: BTreeMap::new(), edge: None, refill: None }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_time.len().max(self.by_task.len())
+    }
+
     pub(super) fn next(&self) -> Option<UnixMillis> {
         self.by_due.first().map(|(due, _)| *due)
     }

@@ -4,8 +4,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
+
+/// The same cases each time, so that a change is what turns a test red. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` make it
+/// look elsewhere and further: `scripts/check-slow` does.
+pub(crate) fn repeatable(cases: u32) -> ProptestConfig {
+    let given = ProptestConfig::default();
+    let rng_seed = match given.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(1),
+        named => named,
+    };
+    ProptestConfig { cases: given.cases.max(cases), rng_seed, failure_persistence: None, ..given }
+}
 
 pub(crate) fn text() -> impl Strategy<Value = String> {
     prop_oneof![8 => "[a-z ]{0,8}", 1 => "\\PC{0,6}", 1 => Just("\u{0}\u{1b}[31m\n".to_owned())]
