@@ -48,7 +48,7 @@ static FULL: AtomicBool = AtomicBool::new(true);
 async fn a_voter_without_room_takes_no_entries_until_it_has() {
     let hub = Arc::new(Hub::default());
     let mut nodes = vec![open(&hub, 1, plain).await, open(&hub, 2, plain).await];
-    nodes.push(open(&hub, 3, |config| config.free_space = |_| FULL.load(Ordering::SeqCst).then_some(7 << 20)).await);
+    nodes.push(open(&hub, 3, |config| config.free_space = Arc::new(|_| FULL.load(Ordering::SeqCst).then_some(7 << 20))).await);
     nodes[0].journal.initialize(vec![NodeId(1), NodeId(2), NodeId(3)]).await.unwrap();
     let term = nodes[0].opens().await;
     nodes[0].submit(term, 3).await;
