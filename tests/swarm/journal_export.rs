@@ -41,6 +41,8 @@ async fn the_journals_of_stopped_nodes_agree_and_hold_what_happened_and_the_fold
     for task in [good, bad, nobodys] {
         questions::end_of(&client, task).await;
     }
+    // How far the journal is known to be committed is written down with the next entry.
+    assert!(client.submit(TaskSpec::command(["true"]), Some("good".parse().unwrap())).await.unwrap().duplicate);
 
     let running = &swarm.nodes[leader].settings.data;
     export(running).ended().with(1).says(&["is in use by another process", "stop the node first"]);
