@@ -6,6 +6,8 @@
 
 mod cli;
 mod config;
+#[cfg(test)]
+mod decoders;
 mod demo;
 mod exit;
 #[cfg(test)]

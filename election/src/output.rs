@@ -219,6 +219,9 @@ pub enum Ignored {
     TermTaken,
     /// A leader lives.
     LeaderLives,
+    /// An outsider speaks of a swarm to a node that has pledged itself: which swarm that is, only those it pledged with
+    /// can tell.
+    Hearsay,
     /// Nothing to do with the present state.
     Irrelevant,
 }

@@ -42,12 +42,17 @@ pub mod api;
 pub mod client;
 pub mod clock;
 pub mod dispatch;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod journal;
 pub mod leadership;
 pub mod mesh;
 pub mod node;
 pub mod roster;
 pub mod sandbox;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod task;
 pub mod worker;
 

@@ -8,6 +8,7 @@ mod config;
 mod context;
 mod demo;
 mod events;
+mod journal;
 mod look;
 mod output;
 mod run;
@@ -103,6 +104,8 @@ enum Verb {
     Retry(act::WhichArgs),
     /// The whole history
     Events(events::EventsArgs),
+    /// What a stopped node's journal holds
+    Journal(journal::JournalArgs),
     /// How another machine joins this swarm
     Token(token::TokenArgs),
     /// The settings: write a file, show what is in force, check a file
@@ -142,6 +145,7 @@ fn carry_out(cli: Cli) -> Result<u8, Failure> {
         Verb::Up(args) => in_runtime(Workers::Node, up::up(global, args)),
         Verb::Demo(args) => in_runtime(Workers::Node, demo::demo(global, args)),
         Verb::Config(args) => config::config(&global, &args),
+        Verb::Journal(args) => journal::journal(&global, &args),
         Verb::Token(args) => in_runtime(Workers::One, token::token(global, args)),
         Verb::Run(args) => with_node(global, async |context| run::run(&context, args).await),
         Verb::Submit(args) => with_node(global, async |context| submit::submit(&context, args).await),

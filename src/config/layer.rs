@@ -80,16 +80,20 @@ fn from_text(key: &Key, text: &str) -> Result<Value, String> {
     }
 }
 
-/// Reads a file; every mistake is told with its line.
-pub(super) fn from_file(path: &Path) -> Result<BTreeMap<&'static str, Given>, ConfigError> {
+/// The text of a file, if it is not too large for one.
+pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
     let failed = |why: String| ConfigError::Read { path: path.display().to_string(), why };
     let size = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
     if size > MAX_FILE {
         return Err(failed(format!("it is {size} bytes; the limit is {MAX_FILE}")));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    let reader = Reader { path, text: &text };
-    let table = DeTable::parse(&text).map_err(|error| ConfigError::Syntax {
+    std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))
+}
+
+/// Reads a file's text; every mistake is told with its line.
+pub(super) fn from_text_of(path: &Path, text: &str) -> Result<BTreeMap<&'static str, Given>, ConfigError> {
+    let reader = Reader { path, text };
+    let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         place: reader.place(error.span().unwrap_or_default()),
         why: error.message().to_owned(),
     })?;

@@ -103,7 +103,7 @@ pub(crate) fn load(
     let mut given = BTreeMap::new();
     let file = explicit.or_else(|| around.variable("DUNLIN_CONFIG").map(PathBuf::from)).or_else(|| around.usual_file());
     if let Some(path) = file {
-        given.extend(layer::from_file(&path)?);
+        given.extend(layer::from_text_of(&path, &layer::read(&path)?)?);
     }
     given.extend(layer::from_environment(around)?);
     given.extend(flags);
@@ -116,7 +116,15 @@ pub(crate) fn load(
 /// # Errors
 /// See [`ConfigError`].
 pub(crate) fn load_file_alone(path: &std::path::Path, around: &Surroundings) -> Result<Loaded, ConfigError> {
-    let mut given = layer::from_file(path)?;
+    load_text_alone(path, &layer::read(path)?, around)
+}
+
+/// Checks a file's text alone; `path` is for messages only.
+///
+/// # Errors
+/// See [`ConfigError`].
+pub(crate) fn load_text_alone(path: &std::path::Path, text: &str, around: &Surroundings) -> Result<Loaded, ConfigError> {
+    let mut given = layer::from_text_of(path, text)?;
     let config = build::build(&mut given, around)?;
     Ok(Loaded { config, given })
 }

@@ -26,7 +26,7 @@ impl fmt::Debug for Secret {
 
 impl Secret {
     /// Takes a text as a secret, without the white space around it.
-    pub(super) fn checked(text: &str) -> Result<Self, String> {
+    pub(crate) fn checked(text: &str) -> Result<Self, String> {
         let text = text.trim();
         match text.chars().count() {
             MIN..=MAX => Ok(Secret(text.to_owned())),

@@ -4,9 +4,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response as HttpResponse;
-use dunlin_node::api::{Request, SharedApi, TaskSelector};
-use dunlin_node::task::{IdempotencyKey, TaskId, TaskSpec};
-use serde::Deserialize;
+use dunlin_node::api::{Request, SharedApi};
+use dunlin_node::task::{IdempotencyKey, TaskSpec};
 
 use super::answer::answer;
 use super::body;
@@ -39,38 +38,14 @@ fn give_keys(tasks: &mut [(TaskSpec, Option<IdempotencyKey>)], key: &str) -> Res
     Ok(())
 }
 
-/// `{"ids": [1, 2]}`, `{"from": 1, "to": 5}`, `{"last": true}` or `{"all": true}`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SelectBody {
-    ids: Option<Vec<u64>>,
-    from: Option<u64>,
-    to: Option<u64>,
-    #[serde(default)]
-    last: bool,
-    #[serde(default)]
-    all: bool,
-}
-
-fn selector(bytes: &[u8]) -> Result<TaskSelector, Problem> {
-    let body: SelectBody = serde_json::from_slice(bytes).map_err(|error| Problem::malformed(error.to_string()))?;
-    match (body.ids, body.from, body.to, body.last, body.all) {
-        (Some(ids), None, None, false, false) => Ok(TaskSelector::Ids(ids.into_iter().map(TaskId).collect())),
-        (None, Some(from), Some(to), false, false) if from <= to => Ok(TaskSelector::Range(TaskId(from), TaskId(to))),
-        (None, None, None, true, false) => Ok(TaskSelector::Last),
-        (None, None, None, false, true) => Ok(TaskSelector::All),
-        _ => Err(Problem::malformed(
-            "say which tasks in exactly one way: {\"ids\": [1, 2]}, {\"from\": 1, \"to\": 5}, {\"last\": true} or {\"all\": true}",
-        )),
-    }
-}
-
 pub(super) async fn cancel(State(api): State<SharedApi>, headers: HeaderMap, body: Body) -> Result<HttpResponse, Problem> {
-    let which = selector(&body::read(&headers, body).await?)?;
+    let bytes = body::read(&headers, body).await?;
+    let which = json::selector_from_json(&bytes).map_err(Problem::malformed)?;
     answer(&api, Request::Cancel(which)).await
 }
 
 pub(super) async fn retry(State(api): State<SharedApi>, headers: HeaderMap, body: Body) -> Result<HttpResponse, Problem> {
-    let which = selector(&body::read(&headers, body).await?)?;
+    let bytes = body::read(&headers, body).await?;
+    let which = json::selector_from_json(&bytes).map_err(Problem::malformed)?;
     answer(&api, Request::Retry(which)).await
 }

@@ -6,5 +6,5 @@
 mod read;
 mod show;
 
-pub(crate) use read::tasks_from_json;
+pub(crate) use read::{selector_from_json, tasks_from_json};
 pub(crate) use show::{applied, event, node, result, state_detail, status, submitted, summary, task};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dunlin_node::task::{GroupName, HandlerName, IdempotencyKey, Limits, Program, RetryPolicy, TaskSpec};
+use dunlin_node::api::TaskSelector;
+use dunlin_node::task::{GroupName, HandlerName, IdempotencyKey, Limits, Program, RetryPolicy, TaskId, TaskSpec};
 use serde::Deserialize;
 
 use crate::quantity::{from_base64, parse_duration};
@@ -103,6 +104,35 @@ fn typed(task: Described) -> Result<(TaskSpec, Option<IdempotencyKey>), String> 
         label: task.label,
     };
     Ok((spec, task.key))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Selected {
+    ids: Option<Vec<u64>>,
+    from: Option<u64>,
+    to: Option<u64>,
+    #[serde(default)]
+    last: bool,
+    #[serde(default)]
+    all: bool,
+}
+
+/// Reads which tasks to act on: `{"ids": [1, 2]}`, `{"from": 1, "to": 5}`, `{"last": true}` or `{"all": true}`.
+///
+/// # Errors
+/// In words.
+pub(crate) fn selector_from_json(json: &[u8]) -> Result<TaskSelector, String> {
+    let selected: Selected = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    match (selected.ids, selected.from, selected.to, selected.last, selected.all) {
+        (Some(ids), None, None, false, false) => Ok(TaskSelector::Ids(ids.into_iter().map(TaskId).collect())),
+        (None, Some(from), Some(to), false, false) if from <= to => Ok(TaskSelector::Range(TaskId(from), TaskId(to))),
+        (None, None, None, true, false) => Ok(TaskSelector::Last),
+        (None, None, None, false, true) => Ok(TaskSelector::All),
+        _ => Err("say which tasks in exactly one way: {\"ids\": [1, 2]}, {\"from\": 1, \"to\": 5}, {\"last\": true} \
+                  or {\"all\": true}"
+            .to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -93,16 +93,16 @@ impl Machine {
         self.advance_founding();
     }
 
-    /// A peer is in reach. One that has a swarm is joined, unless it may have founded ours: then its greeting tells.
+    /// A peer is in reach. One that has a swarm is joined, unless this node has pledged itself: then its swarm may be the very
+    /// one that we are to found, and its greeting tells.
     pub(crate) fn on_seen(&mut self, node: NodeId, swarm: Option<SwarmId>) {
         let Role::Founding(founding) = &self.role else { return };
         if node == self.me || founding.done {
             return;
         }
-        let ours = founding.pledge.as_ref().is_some_and(|pledge| pledge.0.contains_key(&node));
-        let silent = founding.join_only;
+        let (pledged, silent) = (founding.pledge.is_some(), founding.join_only);
         match swarm {
-            Some(swarm) if !ours => self.join(swarm, node),
+            Some(swarm) if !pledged => self.join(swarm, node),
             _ if silent => {}
             _ => {
                 let hello = self.hello();
@@ -145,6 +145,11 @@ impl Machine {
         }
         match hello.stage {
             Stage::Founded(_) if !hello.nodes.0.is_empty() && founding.pledge.as_ref() == Some(&hello.nodes) => self.found(),
+            // A founder that joined its own swarm by the word of one that came later would vote by no charter: enough of them,
+            // and nobody ever leads.
+            Stage::Founded(_) if founding.pledge.as_ref().is_some_and(|pledge| !pledge.0.contains_key(&from)) => {
+                self.ignore(Some(from), Ignored::Hearsay);
+            }
             Stage::Founded(swarm) => self.join(swarm, from),
             Stage::Looking | Stage::Pledged if founding.join_only => self.ignore(Some(from), Ignored::NotTakingPart),
             Stage::Looking | Stage::Pledged => self.on_unfounded(from, hello),

@@ -111,6 +111,7 @@ fn ignored_text(from: Option<NodeId>, why: Ignored) -> Option<String> {
         Ignored::LowerBid => format!("ignores {who}: a lower bid than its candidate's"),
         Ignored::NotTakingPart => format!("ignores {who}: it takes no part now"),
         Ignored::Ratifying => format!("ignores {who}: it has asked Raft already"),
+        Ignored::Hearsay => format!("has pledged itself and takes no swarm's name from {who}"),
         Ignored::TermTaken => format!("ignores {who}: that term has another leader"),
         Ignored::ForgedSender | Ignored::OtherSwarm | Ignored::NotAVoter => format!("ignores {who}: {why:?}"),
         _ => return None,

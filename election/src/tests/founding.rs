@@ -6,7 +6,10 @@ use std::vec::Vec;
 
 use crate::random::Random;
 use crate::sim::world::{Setup, World};
-use crate::{Charter, NodeId, Pledge, Rank, RoleView, SwarmId};
+use crate::{
+    Charter, Envelope, Hello, History, Input, Instant, Machine, Message, NodeId, Output, Packet, Pledge, Rank, RoleView,
+    Settings, Stage, Start, SwarmId,
+};
 
 fn unfounded_setup(count: u64, expect: u8, seed: u64) -> Setup {
     let mut setup = Setup::swarm(count, seed);
@@ -153,6 +156,30 @@ fn with_fewer_than_twice_the_nodes_random_meetings_found_at_most_one_swarm() {
         founded += swarms(&world).len();
     }
     assert!(founded > 30, "the schedules found something: {founded}");
+}
+
+/// Found by the node's simulator (its seed 11): the first founder's swarm was joined by a late sixth node, by whose word the
+/// four other founders then joined it as mere observers. Nobody could ever lead.
+#[test]
+fn a_founder_takes_no_swarms_name_from_an_outsider() {
+    let pledge = Pledge((0..3).map(|id| (NodeId(id), Rank(100))).collect());
+    let history = History::Unfounded { pledge: Some(pledge.clone()) };
+    let settings = Settings { expect: 3, ..Settings::default() };
+    let start = Start { me: NodeId(0), rank: Rank(100), boot: 2, seed: 1, history };
+    let now = Instant::from_nanos(5_000_000_000);
+    let (mut machine, _) = Machine::new(settings.validate().expect("defaults"), start, now);
+    let swarm = SwarmId([7; 16]);
+    let says = |from: u64, nodes: Pledge| {
+        let envelope = Envelope { swarm: SwarmId::NONE, from: NodeId(from), boot: 1, seq: 1 };
+        let hello = Hello { expect: 3, rank: Rank(100), stage: Stage::Founded(swarm), nodes };
+        Input::Packet { from: NodeId(from), packet: Packet { envelope, message: Message::Hello(hello) } }
+    };
+    let seen = machine.step(now, Input::Seen { node: NodeId(9), swarm: Some(swarm) });
+    let heard = machine.step(now, says(9, Pledge::default()));
+    let joins = |output: &Output| matches!(output, Output::JoinExisting { .. });
+    assert!(!seen.iter().chain(heard.iter()).any(joins), "an outsider's word");
+    let told = machine.step(now, says(1, pledge));
+    assert!(told.iter().any(|output| matches!(output, Output::Found(_))), "a fellow founder's charter");
 }
 
 /// One of n0 and n1 pledges first; the other hears of it and founds. The first dies before it hears as much, comes back, and meets n2 only.

@@ -8,6 +8,8 @@ use futures::future::BoxFuture;
 
 mod request;
 mod response;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod wire;
 
 pub use request::{Request, TaskFilter, TaskSelector};

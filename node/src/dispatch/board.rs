@@ -330,8 +330,8 @@ impl Board {
         self.settled.remember(task, accepted, number);
         match (next, lease.revived) {
             (Next::Ready { group, attempt }, _) | (Next::Final, Some((group, attempt))) => self.ready(&group, task, attempt),
-            (Next::Delayed { until, group, attempt }, _) => {
-                self.delayed.insert(DelayedTask { until, task, group, attempt });
+            (Next::Delayed { until, due, group, attempt }, _) => {
+                self.delayed.insert(DelayedTask { until, due, task, group, attempt });
             }
             (Next::Final, None) => {}
         }

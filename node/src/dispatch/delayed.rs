@@ -1,17 +1,19 @@
 //! Tasks that wait for a time: the earliest ones in memory, the rest in the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{DelayedTask, Output};
 use crate::task::{AttemptNumber, GroupName, TaskId, UnixMillis};
 
 type Place = (UnixMillis, TaskId);
 
-/// The window of delayed tasks: every one up to `edge`.
+/// The window of delayed tasks: every one up to `edge`. The window goes by where the ledger has them; when one may be handed
+/// out goes by `due`, which is sooner where a clock was wrong.
 #[derive(Clone, Debug)]
 pub(super) struct Delayed {
     limit: usize,
-    by_time: BTreeMap<Place, (GroupName, AttemptNumber)>,
+    by_time: BTreeMap<Place, DelayedTask>,
+    by_due: BTreeSet<Place>,
     by_task: BTreeMap<TaskId, UnixMillis>,
     edge: Option<Place>,
     refill: Option<Refill>,
@@ -29,16 +31,21 @@ struct Refill {
 
 impl Delayed {
     pub(super) fn new(limit: usize) -> Self {
-        Delayed { limit, by_time: BTreeMap::new(), by_task: BTreeMap::new(), edge: None, refill: None }
+        Delayed { limit, by_time: BTreeMap::new(), by_due: BTreeSet::new(), by_task: BTreeMap::new(), edge: None, refill: None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_time.len().max(self.by_task.len())
     }
 
     pub(super) fn next(&self) -> Option<UnixMillis> {
-        self.by_time.first_key_value().map(|((until, _), _)| *until)
+        self.by_due.first().map(|(due, _)| *due)
     }
 
     pub(super) fn attempt_of(&self, task: TaskId) -> Option<AttemptNumber> {
         let until = self.by_task.get(&task)?;
-        self.by_time.get(&(*until, task)).map(|(_, attempt)| *attempt)
+        self.by_time.get(&(*until, task)).map(|delayed| delayed.attempt)
     }
 
     pub(super) fn insert(&mut self, delayed: DelayedTask) {
@@ -52,11 +59,13 @@ impl Delayed {
     }
 
     fn keep(&mut self, delayed: DelayedTask) {
-        self.by_time.insert((delayed.until, delayed.task), (delayed.group, delayed.attempt));
+        self.by_due.insert((delayed.due, delayed.task));
         self.by_task.insert(delayed.task, delayed.until);
+        self.by_time.insert((delayed.until, delayed.task), delayed);
         if self.by_time.len() > self.limit
-            && let Some((place @ (_, task), _)) = self.by_time.pop_last()
+            && let Some((place @ (_, task), put_out)) = self.by_time.pop_last()
         {
+            self.by_due.remove(&(put_out.due, task));
             self.by_task.remove(&task);
             self.edge = self.by_time.last_key_value().map(|(place, _)| *place);
             self.miss(place);
@@ -71,14 +80,15 @@ impl Delayed {
 
     pub(super) fn take(&mut self, task: TaskId) -> Option<(GroupName, AttemptNumber)> {
         let until = self.by_task.remove(&task)?;
-        self.by_time.remove(&(until, task))
+        let delayed = self.by_time.remove(&(until, task))?;
+        self.by_due.remove(&(delayed.due, task));
+        Some((delayed.group, delayed.attempt))
     }
 
     /// Takes out the earliest task whose time has come.
     pub(super) fn pop_due(&mut self, wall: UnixMillis) -> Option<(TaskId, GroupName, AttemptNumber)> {
-        let first = self.by_time.first_entry().filter(|first| first.key().0 <= wall)?;
-        let ((_, task), (group, attempt)) = first.remove_entry();
-        self.by_task.remove(&task);
+        let (_, task) = *self.by_due.first().filter(|(due, _)| *due <= wall)?;
+        let (group, attempt) = self.take(task)?;
         Some((task, group, attempt))
     }
 

@@ -113,8 +113,10 @@ pub enum Input {
 /// A task that waits for a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DelayedTask {
-    /// Until when.
+    /// Where the ledger has it: the time that was written down, by the clock of the leader of then.
     pub until: UnixMillis,
+    /// Until when it waits, by the clock of the ticks.
+    pub due: UnixMillis,
     /// The task.
     pub task: TaskId,
     /// Its group.
@@ -137,8 +139,10 @@ pub enum Next {
     },
     /// Waiting for a time.
     Delayed {
-        /// Until when.
+        /// See [`DelayedTask::until`].
         until: UnixMillis,
+        /// See [`DelayedTask::due`].
+        due: UnixMillis,
         /// Its group.
         group: GroupName,
         /// The number its next attempt will carry.

@@ -149,6 +149,11 @@ impl Settled {
         self.count
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_task.len().max(self.order.len())
+    }
+
     /// Remembers a task.
     pub(super) fn remember(&mut self, task: TaskId, accepted: Option<Fence>, next: Option<AttemptNumber>) {
         self.count += 1;

@@ -280,7 +280,7 @@ fn delayed_tasks_run_when_their_time_has_come_and_the_rest_stay_in_the_ledger() 
     let _ = board.step(ms(0), Input::Opened { term: Term(2), last_task_before: TaskId(0), expected });
     let delayed = |task, until| {
         let (task, until) = (TaskId(task), UnixMillis(until));
-        DelayedTask { until, task, group: group("default"), attempt: AttemptNumber(2) }
+        DelayedTask { until, due: until, task, group: group("default"), attempt: AttemptNumber(2) }
     };
     let _ = board.step(ms(0), offer(1, vec![pod(&["default"], 9)], vec![], Fence::default()));
     let tasks = vec![delayed(3, 50), delayed(1, 60), delayed(2, 70)];
@@ -292,6 +292,27 @@ fn delayed_tasks_run_when_their_time_has_come_and_the_rest_stay_in_the_ledger() 
     assert_eq!(out[2], Output::RefillDelayed { after: (UnixMillis(60), TaskId(1)), limit: 1 });
     let _ = board.step(ms(3), Input::DelayedWindow { tasks: vec![delayed(2, 70)], more: false });
     assert_eq!(assigned(&board.step(ms(4), Input::Tick { wall: UnixMillis(70) })), [(1, 0, 2)]);
+}
+
+/// Found by the simulator (its seeds 0 and 3): a leader whose clock was an hour ahead had written the time down.
+#[test]
+fn a_delayed_task_comes_due_when_its_policy_says_wherever_the_ledger_has_it() {
+    let mut board = Board::new(BoardConfig { delayed: 2, ..BoardConfig::default() });
+    let expected = BTreeSet::new();
+    let _ = board.step(ms(0), Input::Opened { term: Term(2), last_task_before: TaskId(0), expected });
+    let _ = board.step(ms(0), offer(1, vec![pod(&["default"], 9)], vec![], Fence::default()));
+    let delayed = |task, until, due| DelayedTask {
+        until: UnixMillis(until),
+        due: UnixMillis(due),
+        task: TaskId(task),
+        group: group("default"),
+        attempt: AttemptNumber(2),
+    };
+    let tasks = vec![delayed(1, 50, 50), delayed(2, 3_600_000, 40)];
+    let _ = board.step(ms(0), Input::DelayedWindow { tasks, more: false });
+    assert_eq!(board.next_delayed(), Some(UnixMillis(40)));
+    assert_eq!(assigned(&board.step(ms(1), Input::Tick { wall: UnixMillis(45) })), [(1, 0, 2)]);
+    assert_eq!(assigned(&board.step(ms(2), Input::Tick { wall: UnixMillis(50) })), [(1, 0, 1)]);
 }
 
 #[test]

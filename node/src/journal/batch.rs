@@ -14,12 +14,12 @@ use openraft::error::ClientWriteError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::codec;
-use super::config::JournalConfig;
+use super::config::{JournalConfig, WallClock};
 use super::engine::{Blob, Raft};
 use super::entry::{Entry, FORMAT, Fact, Reply};
 use super::port::ProposeError;
 use super::stop::Stop;
-use crate::task::{Term, UnixMillis};
+use crate::task::Term;
 
 type Answer = Result<Vec<Reply>, ProposeError>;
 
@@ -56,7 +56,7 @@ pub(super) struct Batcher {
     /// What did not fit into the last entry.
     left: Option<Pending>,
     limits: Limits,
-    wall_clock: fn() -> UnixMillis,
+    wall_clock: WallClock,
     raft: Raft,
     stop: Stop,
 }
@@ -73,7 +73,7 @@ pub(super) fn channel(config: &JournalConfig, raft: Raft, stop: Stop) -> (Entran
     let (sender, queue) = mpsc::channel(config.queue_callers);
     let places = Arc::new(Semaphore::new(config.queue_bytes));
     let entrance = Entrance { queue: sender, places, limits };
-    (entrance, Batcher { queue, left: None, limits, wall_clock: config.wall_clock, raft, stop })
+    (entrance, Batcher { queue, left: None, limits, wall_clock: Arc::clone(&config.wall_clock), raft, stop })
 }
 
 impl Entrance {

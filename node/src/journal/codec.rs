@@ -150,5 +150,8 @@ mod tests {
         let later = encode(&Later { v: FORMAT + 1, something: "else" }).unwrap();
         assert!(matches!(decode_entry(&later), Err(EntryError::Newer(found)) if found == FORMAT + 1));
         assert!(matches!(decode_entry(b"\xff\x00"), Err(EntryError::Broken(_))));
+        // Also one that could be read: what it means is not known here.
+        let alike = Entry { format: FORMAT + 1, term: Term(1), at: UnixMillis(1), facts: Vec::new() };
+        assert!(matches!(decode_entry(&encode(&alike).unwrap()), Err(EntryError::Newer(found)) if found == FORMAT + 1));
     }
 }

@@ -13,7 +13,13 @@ use crate::task::UnixMillis;
 pub type OpenBackend = Arc<dyn Fn(&Path) -> Result<Box<dyn StorageBackend>, io::Error> + Send + Sync>;
 
 /// Free bytes of the file system that holds a path; `None` if that is not known (then it is taken as enough).
-pub type FreeSpace = fn(&Path) -> Option<u64>;
+pub type FreeSpace = Arc<dyn Fn(&Path) -> Option<u64> + Send + Sync>;
+
+/// What time it is, for people.
+pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
+/// How long the next write to the log takes; for a simulator, whose disks are memory.
+pub type DiskDelay = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// Where the disk's work is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,19 +31,39 @@ pub enum Executor {
     Inline,
 }
 
+impl Executor {
+    /// Does work that waits for a disk.
+    ///
+    /// # Errors
+    /// With what it said, if the work panicked.
+    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+        match self {
+            Executor::Inline => std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(|_| Panicked),
+            Executor::Threads => tokio::task::spawn_blocking(work).await.map_err(|_| Panicked),
+        }
+    }
+}
+
+/// A piece of disk work ended in a panic; the node's log says where.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("it panicked; the log says where")]
+pub struct Panicked;
+
 /// How a journal is opened. [`JournalConfig::new`] gives the values for a LAN and an ordinary disk.
 #[derive(Clone)]
 pub struct JournalConfig {
     /// The folder of its files; created if it is missing.
     pub folder: PathBuf,
     /// The wall clock that stamps entries.
-    pub wall_clock: fn() -> UnixMillis,
+    pub wall_clock: WallClock,
     /// How files are opened; replaced for fault injection.
     pub backend: OpenBackend,
     /// How free space is known; replaced for fault injection.
     pub free_space: FreeSpace,
     /// Where the disk's work is done.
     pub executor: Executor,
+    /// How long writes to the log take beside what the backend takes; only where work is done inline.
+    pub disk_delay: Option<DiskDelay>,
     /// How long a proposal may wait for a majority.
     pub propose_patience: Duration,
     /// How long one election may take (the election's ratify window).
@@ -71,6 +97,9 @@ pub struct JournalConfig {
     pub log_batch: usize,
     /// From this size on the log's file is committed so that it reopens at once after a crash, at twice the price.
     pub quick_repair_from: u64,
+    /// Up to this size the ledger's file is read whole when it is opened, to find what a disk has quietly changed. A larger
+    /// one would hold up the start.
+    pub verify_upto: u64,
     /// redb's cache for the log.
     pub log_cache: usize,
     /// Bytes of recent entries kept in memory for followers that keep up.
@@ -112,13 +141,14 @@ const MIB: usize = 1 << 20;
 impl JournalConfig {
     /// The values for a LAN and an ordinary disk.
     #[must_use]
-    pub fn new(folder: impl Into<PathBuf>, wall_clock: fn() -> UnixMillis) -> Self {
+    pub fn new(folder: impl Into<PathBuf>, wall_clock: impl Fn() -> UnixMillis + Send + Sync + 'static) -> Self {
         JournalConfig {
             folder: folder.into(),
-            wall_clock,
+            wall_clock: Arc::new(wall_clock),
             backend: Arc::new(open_file),
-            free_space,
+            free_space: Arc::new(free_space),
             executor: Executor::Threads,
+            disk_delay: None,
             propose_patience: Duration::from_secs(5),
             ratify_window: Duration::from_millis(400),
             vote_try: Duration::from_millis(130),
@@ -134,6 +164,7 @@ impl JournalConfig {
             in_flight: 1,
             log_batch: 1_024,
             quick_repair_from: 64 * MIB as u64,
+            verify_upto: 64 * MIB as u64,
             log_cache: 4 * MIB,
             recent_bytes: 4 * MIB,
             ledger_cache: 12 * MIB,

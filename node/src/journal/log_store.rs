@@ -15,7 +15,7 @@ use openraft::{ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, S
 use redb::{Database, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot};
 
-use super::config::{Executor, JournalConfig, JournalError};
+use super::config::{DiskDelay, Executor, JournalConfig, JournalError};
 use super::engine::{LogId, RaftEntry, StorageError, Types, Vote, weight};
 use super::log_writer::{LOG, Operation, Writer, decode_record};
 use super::store::{self, Written};
@@ -29,6 +29,7 @@ pub(super) const READ_BYTES: usize = 3 << 20;
 pub(super) struct LogStore {
     shared: Arc<Shared>,
     submit: Submit,
+    delay: Option<DiskDelay>,
 }
 
 #[derive(Clone)]
@@ -163,7 +164,7 @@ impl LogStore {
                 Submit::Thread(sender)
             }
         };
-        Ok(LogStore { shared, submit })
+        Ok(LogStore { shared, submit, delay: config.disk_delay.clone() })
     }
 
     /// The last entry of the log, whether or not it is on the disk yet.
@@ -214,6 +215,9 @@ impl LogStore {
                 sender.send(operation).await.map_err(|_| io::Error::other("the journal's storage thread has ended"))
             }
             Submit::Inline(writer) => {
+                if let Some(delay) = &self.delay {
+                    tokio::time::sleep(delay()).await;
+                }
                 writer.lock().unwrap_or_else(PoisonError::into_inner).write(vec![operation]);
                 Ok(())
             }

@@ -174,7 +174,8 @@ const BLANK: u8 = 0;
 const NORMAL: u8 = 1;
 const MEMBERSHIP: u8 = 2;
 
-fn encode_record(entry: &RaftEntry, out: &mut Vec<u8>) -> Result<(), io::Error> {
+/// Writes one record of the log's table: its checksum first.
+pub(super) fn encode_record(entry: &RaftEntry, out: &mut Vec<u8>) -> Result<(), io::Error> {
     out.clear();
     out.extend_from_slice(&[0; 8]);
     let kind = match &entry.payload {

@@ -89,6 +89,12 @@ impl Snapshots {
         self.current().and_then(|(meta, _)| meta.last_log_id)
     }
 
+    /// Replaces a ledger by the newest snapshot; answers with the last entry that is in it.
+    pub(super) fn import_newest_into(&self, ledger: &Ledger) -> Result<Option<u64>, LedgerError> {
+        let Some((_, path)) = self.current() else { return Ok(None) };
+        Ok(ledger.import(&path)?.last_log_id.map(|id| id.index))
+    }
+
     fn set(&self, meta: SnapshotMeta, path: PathBuf) {
         let size = std::fs::metadata(&path).map_or(0, |file| file.len());
         self.allowance.store(self.least.max(size), Ordering::Relaxed);
@@ -189,11 +195,7 @@ impl Machine {
         work: impl FnOnce(&Machine) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let machine = self.clone();
-        let result = match self.executor {
-            Executor::Inline => Ok(work(&machine)),
-            Executor::Threads => tokio::task::spawn_blocking(move || work(&machine)).await,
-        };
-        let error = match result {
+        let error = match self.executor.run(move || work(&machine)).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => {
                 if error.is_damage() {
@@ -232,7 +234,8 @@ impl Machine {
     }
 }
 
-fn change(entry: RaftEntry) -> Result<(LogId, Change), LedgerError> {
+/// What an entry of the log means to the ledger.
+pub(super) fn change(entry: RaftEntry) -> Result<(LogId, Change), LedgerError> {
     let change = match entry.payload {
         EntryPayload::Blank => Change::Nothing,
         EntryPayload::Normal(blob) => Change::Facts(

@@ -12,11 +12,16 @@ mod codec;
 mod config;
 mod engine;
 mod entry;
+mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod ledger;
 mod log_store;
 mod log_writer;
 mod machine;
 mod network;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod platter;
 mod port;
 mod raft;
 mod serve;
@@ -28,8 +33,9 @@ mod store;
 mod tests;
 
 pub use codec::CodecError;
-pub use config::{Executor, FreeSpace, JournalConfig, JournalError, OpenBackend};
+pub use config::{DiskDelay, Executor, FreeSpace, JournalConfig, JournalError, OpenBackend, Panicked, WallClock};
 pub use entry::{Entry, FORMAT, Fact, Member, Reply};
+pub use export::{ExportError, Exported, ExportedEntry, export};
 pub use ledger::{Ledger, LedgerError, Specs};
 pub use port::{Applied, ElectError, Journal, LogPosition, MembershipError, ProposeError, RaftStatus, SharedJournal};
 pub use raft::RaftJournal;

@@ -30,7 +30,7 @@ const VOTE_PAUSE: Duration = Duration::from_millis(20);
 
 /// What one node asks of another, as it is sent.
 #[derive(Serialize)]
-enum AskRef<'a> {
+pub(super) enum AskRef<'a> {
     Append(&'a AppendEntriesRequest<Types>),
     Vote(&'a VoteRequest<u64>),
     Snapshot(&'a Chunk),

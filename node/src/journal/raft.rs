@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 
 use super::batch::{self, Entrance};
-use super::config::{FreeSpace, JournalConfig, JournalError};
+use super::config::{JournalConfig, JournalError};
 use super::engine::Raft;
 use super::entry::{Fact, Reply};
 use super::ledger::{Ledger, RETENTION, Retention};
@@ -242,6 +242,7 @@ async fn make_snapshots(raft: Raft, snapshots: Arc<Snapshots>, stop: Stop) {
     let mut stopped = stop.watch();
     loop {
         tokio::select! {
+            biased;
             _ = stopped.wait_for(Option::is_some) => return,
             () = snapshots.due() => {}
         }
@@ -332,7 +333,7 @@ impl Inner {
             }
             ledger.close();
         };
-        if let Err(error) = tokio::task::spawn_blocking(save).await {
+        if let Err(error) = self.config.executor.run(save).await {
             tracing::warn!(%error, "the ledger did not close");
         }
         self.log.close().await;
@@ -341,8 +342,7 @@ impl Inner {
 }
 
 fn has_room(config: &JournalConfig) -> bool {
-    let free: FreeSpace = config.free_space;
-    free(&config.folder).is_none_or(|free| free >= config.submit_floor)
+    (config.free_space)(&config.folder).is_none_or(|free| free >= config.submit_floor)
 }
 
 fn explain(error: RaftError<u64, ClientWriteError<u64, openraft::EmptyNode>>) -> MembershipError {

@@ -35,7 +35,7 @@ impl Server {
             raft,
             gates,
             folder: config.folder.clone(),
-            free_space: config.free_space,
+            free_space: Arc::clone(&config.free_space),
             append_floor: config.append_floor,
             last_append: Mutex::new(None),
         }

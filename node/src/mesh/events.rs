@@ -53,6 +53,7 @@ impl Events {
                 None => {
                     drop(place);
                     tokio::select! {
+                        biased;
                         () = self.0.more.notified() => {}
                         () = sender.closed() => return,
                     }

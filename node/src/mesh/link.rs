@@ -178,6 +178,7 @@ impl Link {
         let link = self.clone();
         tokio::spawn(async move {
             let answer = tokio::select! {
+                biased;
                 answer = answer => answer.ok(),
                 () = link.until_ended() => return,
             };

@@ -1,7 +1,7 @@
 //! A network in memory: the same queues, inboxes and rules as over the wire, without sockets, threads or randomness.
 //!
 //! Nodes join and leave; links can be cut and healed, also in one direction, and reset. Its only clock is tokio's, so that
-//! it runs under paused time and two runs are alike. Deliberately not here: latency and loss; who wants them builds on it.
+//! it runs under paused time and two runs are alike. Frames take no time and none is lost, unless a [`Weather`] says so.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::events::Events;
+use super::frame::{Frame, Kind};
 use super::hello::Objection;
 use super::inbox::{Inlets, inboxes};
 use super::intake::Intake;
@@ -24,9 +25,28 @@ use crate::task::{NodeId, SwarmId};
 /// How long after a reset two nodes are linked again, as the wire's quick retry has it.
 const RELINK: Duration = Duration::from_millis(250);
 
+/// Frames of one direction that may be under way at a time where there is weather.
+const UNDER_WAY: usize = 4_096;
+
+/// What happens to frames on their way. It is asked once for each, in the order in which they are sent.
+pub trait Weather: Send + Sync {
+    /// After how long each copy of a frame of so many bytes arrives: none if it is lost, two if it is doubled. A copy may
+    /// overtake an earlier frame.
+    fn copies(&self, from: NodeId, to: NodeId, service: Service, bytes: usize) -> Vec<Duration>;
+}
+
 /// A network that nodes of one process can join. Cheap to clone; all clones are the same network.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryNetwork(Arc<Mutex<State>>);
+#[derive(Clone, Default)]
+pub struct MemoryNetwork {
+    state: Arc<Mutex<State>>,
+    weather: Option<Arc<dyn Weather>>,
+}
+
+impl std::fmt::Debug for MemoryNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryNetwork").field("state", &self.state).finish_non_exhaustive()
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -53,6 +73,12 @@ impl MemoryNetwork {
     #[must_use]
     pub fn new() -> MemoryNetwork {
         MemoryNetwork::default()
+    }
+
+    /// An empty network with weather.
+    #[must_use]
+    pub fn in_weather(weather: Arc<dyn Weather>) -> MemoryNetwork {
+        MemoryNetwork { weather: Some(weather), ..MemoryNetwork::default() }
     }
 
     /// Joins a node, which is linked at once with all the others. It leaves when the mesh is dropped. A node that joins
@@ -128,7 +154,7 @@ impl MemoryNetwork {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seat(&self, node: NodeId) -> Option<Seat> {
@@ -179,16 +205,42 @@ impl MemoryNetwork {
         tokio::spawn(self.clone().carry(b_link, b_outlet, to_a, a));
     }
 
+    /// When the copies of a frame arrive; `None` if it does at once. What the links say for themselves always does.
+    fn weathered(&self, from: NodeId, to: NodeId, frame: &Frame) -> Option<Vec<Duration>> {
+        match frame.kind {
+            Kind::Message | Kind::Request | Kind::Response | Kind::Refusal => {
+                Some(self.weather.as_ref()?.copies(from, to, frame.service, frame.payload.len()))
+            }
+            Kind::Hello | Kind::Ping | Kind::Contacts => None,
+        }
+    }
+
     /// Carries what one end of a link sends to the other node's intake, until the link ends.
     async fn carry(self, link: Arc<Link>, mut outlet: Outlet, mut intake: Intake, receiver: Seat) {
         let (sender, to) = (intake.from(), receiver.table.local());
+        let mut under_way: BTreeMap<(Instant, u64), Frame> = BTreeMap::new();
+        let mut sent = 0_u64;
         loop {
+            let due = under_way.first_key_value().map_or_else(Instant::now, |((due, _), _)| *due);
             let frame = tokio::select! {
                 biased;
                 () = link.until_ended() => return,
-                frame = outlet.next() => frame,
+                () = tokio::time::sleep_until(due), if !under_way.is_empty() => under_way.pop_first().map(|(_, frame)| frame),
+                frame = outlet.next(), if under_way.len() < UNDER_WAY => match frame {
+                    Some(frame) => match self.weathered(sender, to, &frame) {
+                        None => Some(frame),
+                        Some(copies) => {
+                            for delay in copies {
+                                sent += 1;
+                                under_way.insert((Instant::now() + delay, sent), frame.clone());
+                            }
+                            continue;
+                        }
+                    },
+                    None => return,
+                },
             };
-            let Some(frame) = frame else { return };
+            let Some(frame) = frame else { continue };
             if self.is_cut(sender, to) {
                 continue;
             }

@@ -18,6 +18,8 @@ mod contacts;
 mod contract;
 mod events;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod hello;
 mod inbox;
 mod intake;

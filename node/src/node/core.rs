@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::config::NodeConfig;
 use super::desk::{DeskInput, DeskState};
+use super::surroundings::Entropy;
 use crate::admission;
 use crate::clock::SharedClock;
-use crate::journal::{Ledger, RaftJournal};
+use crate::journal::{Executor, Ledger, RaftJournal};
 use crate::leadership::{Gate, Narrator, Standing};
 use crate::mesh::{Service, SharedMesh};
 use crate::task::NodeId;
@@ -30,6 +31,8 @@ pub(super) struct Core {
     pub(super) boot: u64,
     pub(super) config: NodeConfig,
     pub(super) clock: SharedClock,
+    pub(super) entropy: Entropy,
+    pub(super) executor: Executor,
     pub(super) admission: admission::Limits,
     pub(super) mesh: SharedMesh,
     pub(super) journal: Arc<RaftJournal>,
@@ -43,8 +46,8 @@ pub(super) struct Core {
     pub(super) names: Names,
     /// When the waiting tasks were last counted, and how many there were.
     pub(super) counted: Mutex<Option<(Duration, u64)>>,
-    /// Holds the data folder for this process.
-    pub(super) _lock: std::fs::File,
+    /// Holds the data folder for this process, if it is a real one.
+    pub(super) _lock: Option<std::fs::File>,
     /// Why the node had to stop, once it had to.
     pub(super) failure: watch::Sender<Option<String>>,
 }

@@ -45,7 +45,9 @@ pub(super) async fn read<T: Send + 'static>(
     look: impl FnOnce(Arc<Core>) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let core = core.clone();
-    tokio::task::spawn_blocking(move || look(core))
+    let executor = core.executor;
+    executor
+        .run(move || look(core))
         .await
         .unwrap_or_else(|_| Err(ApiError::Internal("reading the ledger failed; the node's log says why".to_owned())))
 }

@@ -11,10 +11,17 @@ mod member;
 mod requests;
 mod runner;
 mod start;
+mod stopped;
+mod surroundings;
 mod views;
 
 pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, Secret, standard_pod, worker_threads};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use requests::survives;
 pub use start::{NodeBuilder, StartError};
+pub use stopped::{StoppedError, StoppedNode};
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use surroundings::Surroundings;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +45,24 @@ pub struct Node {
 /// What runs until the node is stopped.
 struct Loops {
     tasks: JoinSet<()>,
-    election: std::thread::JoinHandle<()>,
+    election: Election,
+}
+
+/// Where the election runs.
+enum Election {
+    Thread(std::thread::JoinHandle<()>),
+    /// On the runtime that the node was started on.
+    Here(tokio::task::JoinHandle<()>),
+}
+
+impl Election {
+    /// Waits for its end, which comes by itself once its sources have closed.
+    async fn ended(self) {
+        match self {
+            Election::Thread(thread) => drop(tokio::task::spawn_blocking(move || thread.join()).await),
+            Election::Here(task) => drop(task.await),
+        }
+    }
 }
 
 impl Node {
@@ -103,7 +127,38 @@ impl Node {
         self.core.journal.stop().await;
         self.core.mesh.close();
         // Its sources have closed with the mesh.
-        let _ = tokio::task::spawn_blocking(move || loops.election.join()).await;
+        loops.election.ended().await;
+    }
+}
+
+/// What the simulator does to a node, and looks at.
+#[cfg(any(test, feature = "sim"))]
+impl Node {
+    /// Ends it as the end of its process would: nothing more is sent, written or said. What is left are remains without
+    /// effect; whoever calls this has seen to it that they reach no disk.
+    pub(crate) fn kill(&self) {
+        let Some(mut loops) = self.loops.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        loops.tasks.abort_all();
+        if let Election::Here(task) = &loops.election {
+            task.abort();
+        }
+        self.core.gate.set(None);
+        self.core.mesh.close();
+        let journal = Arc::clone(&self.core.journal);
+        tokio::spawn(async move { journal.stop().await });
+    }
+
+    /// The term in which it may act at this moment.
+    pub(crate) fn acting(&self) -> Option<crate::task::Term> {
+        self.core.gate.acting()
+    }
+
+    pub(crate) fn journal(&self) -> &crate::journal::RaftJournal {
+        &self.core.journal
+    }
+
+    pub(crate) fn ledger(&self) -> &crate::journal::Ledger {
+        &self.core.ledger
     }
 }
 

@@ -106,6 +106,7 @@ async fn once(core: &Arc<Core>, request: &Request) -> Tried {
     let patience = own_patience(request) + FORWARD_SLACK;
     let request = Forwarded::ToLeader(request.clone());
     let asked = tokio::select! {
+        biased;
         asked = forward(core, leader, &request, patience) => asked,
         // A leader that went silent answers nobody: whoever has asked it need not wait longer than the election.
         () = leads_no_more(core, leader) => return Tried::Again(format!("the leader {} went silent", core.name_of(leader))),
@@ -202,15 +203,34 @@ fn own_patience(request: &Request) -> Duration {
     }
 }
 
+/// Reads what nodes forward to each other; for the fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn survives(bytes: &[u8]) {
+    let written = |value: &dyn Fn(&mut Vec<u8>) -> bool| {
+        let mut bytes = Vec::new();
+        assert!(value(&mut bytes), "what was read can be written");
+        bytes
+    };
+    if let Ok(request) = ciborium::from_reader::<Forwarded, _>(bytes) {
+        let once = written(&|out| ciborium::into_writer(&request, out).is_ok());
+        let read: Forwarded = ciborium::from_reader(&once[..]).expect("what was written can be read");
+        assert_eq!(format!("{read:?}"), format!("{request:?}"));
+    }
+    if let Ok(answer) = ciborium::from_reader::<Answer, _>(bytes) {
+        let once = written(&|out| ciborium::into_writer(&answer, out).is_ok());
+        let read: Answer = ciborium::from_reader(&once[..]).expect("what was written can be read");
+        assert_eq!(format!("{read:?}"), format!("{answer:?}"));
+    }
+}
+
 /// Gives every task without a key a fresh one: the time, then random bits of this request, then the task's place in it.
 /// Keys that grow with time lie together in the ledger, so that an entry touches few pages.
 fn keyed(core: &Core, tasks: Vec<Submission>) -> Result<Vec<Submission>, ApiError> {
     if tasks.iter().all(|(_, key)| key.is_some()) {
         return Ok(tasks);
     }
-    let mut random = [0_u8; 8];
-    getrandom::fill(&mut random).map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
-    let (millis, random) = (core.clock.wall().0 & 0xffff_ffff_ffff, u64::from_be_bytes(random));
+    let random = (core.entropy)().map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
+    let millis = core.clock.wall().0 & 0xffff_ffff_ffff;
     let fresh = |place: usize| {
         // A request has far fewer tasks than two bytes count.
         let text = format!("{millis:012x}{random:016x}{:04x}", place & 0xffff);

@@ -15,10 +15,11 @@ use tokio::task::JoinSet;
 use super::core::{Core, Names};
 use super::desk::{self, DeskInput, DeskState};
 use super::runner::SandboxRunner;
-use super::{Belonging, ConfigError, Loops, Node, NodeConfig, member, requests};
+use super::surroundings::{Surroundings, system_entropy};
+use super::{Belonging, ConfigError, Election, Loops, Node, NodeConfig, member, requests};
 use crate::admission;
-use crate::clock::{Clock, SharedClock, SystemClock};
-use crate::journal::{JournalConfig, JournalError, RaftJournal};
+use crate::clock::{Clock, SystemClock};
+use crate::journal::{Executor, JournalConfig, JournalError, RaftJournal};
 use crate::leadership::{Belongs, Driver, Failing, Gate, Keep, KeepError, Naming, Narrator, Sources, Standing};
 use crate::mesh::wire::{self, MeshConfig, MeshError};
 use crate::mesh::{Incoming, PeerEvent};
@@ -95,25 +96,41 @@ impl NodeBuilder {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(self) -> Result<Node, StartError> {
-        let NodeBuilder { config, handlers } = self;
-        config.validate()?;
-        let lock = open_folder(&config.data)?;
-        let keep = Keep::new(&config.data);
+        self.config.validate()?;
+        let lock = open_folder(&self.config.data)?;
+        let keep = Keep::new(&self.config.data);
         let (boot, belongs) = (keep.count_boot()?, keep.belongs()?);
-        let clock: SharedClock = Arc::new(SystemClock);
-        let (failure, _) = watch::channel(None::<String>);
+        let (mesh, inboxes) = wire::start(mesh_config(&self.config, boot)).await?;
+        let sandbox = Sandbox::start(SandboxConfig::new(self.config.data.join("scratch")))?;
+        let surroundings = Surroundings {
+            clock: Arc::new(SystemClock),
+            entropy: system_entropy(),
+            mesh,
+            inboxes,
+            journal: JournalConfig::new(&self.config.data, || SystemClock.wall()),
+            runner: Arc::new(SandboxRunner::new(sandbox)),
+            keep,
+            boot,
+            belongs,
+            lock: Some(lock),
+        };
+        self.start_in(surroundings).await
+    }
 
-        let (mesh, inboxes) = wire::start(mesh_config(&config, boot)).await?;
+    /// Starts the node in these surroundings.
+    pub(crate) async fn start_in(self, surroundings: Surroundings) -> Result<Node, StartError> {
+        let NodeBuilder { config, handlers } = self;
+        let Surroundings { clock, entropy, mesh, inboxes, journal, runner, keep, boot, belongs, lock } = surroundings;
+        let (failure, _) = watch::channel(None::<String>);
         if let Some(belongs) = &belongs {
             mesh.enter(belongs.swarm);
         }
-        let journal_config = JournalConfig::new(&config.data, || SystemClock.wall());
-        let journal = Arc::new(RaftJournal::open(journal_config, mesh.clone(), inboxes.raft).await?);
+        let executor = journal.executor;
+        let journal = Arc::new(RaftJournal::open(journal, mesh.clone(), inboxes.raft).await?);
         let ledger = journal.ledger();
 
         let node = mesh.local();
-        let sandbox = Sandbox::start(SandboxConfig::new(config.data.join("scratch")))?;
-        let worker = Worker::start(worker_config(&config, node), Arc::new(SandboxRunner::new(sandbox)), handlers);
+        let worker = Worker::start(worker_config(&config, node), runner, handlers);
         let gate = Gate::new(clock.clone());
         let narrator = Narrator::new(clock.clone());
         let first_standing =
@@ -124,6 +141,8 @@ impl NodeBuilder {
             node,
             boot,
             clock: clock.clone(),
+            entropy,
+            executor,
             admission: admission::Limits::default(),
             mesh: mesh.clone(),
             journal: journal.clone(),
@@ -158,7 +177,7 @@ impl NodeBuilder {
         let (machine, first) = machine(&core, &keep, belongs, &journal)?;
         let (peers, peers_for_election) = mpsc::channel(PEER_QUEUE);
         let sources = Sources { election: inboxes.election, founding: inboxes.founding, peers: peers_for_election };
-        let election = election_thread(&core, driver, machine, first, sources)?;
+        let election = run_election(&core, driver, machine, first, sources)?;
 
         let queues =
             Queues { peers: inboxes.peers, roster: inboxes.roster, work: inboxes.work, api: inboxes.api, desk: desk_queue };
@@ -264,32 +283,29 @@ fn machine(
         (None, Belonging::Join) => History::Joining,
         (None, Belonging::Expect(_)) => History::Unfounded { pledge: keep.pledge()?.map(pledge) },
     };
-    let mut seed = [0_u8; 8];
-    getrandom::fill(&mut seed).map_err(|error| StartError::System { what: "random bytes", detail: error.to_string() })?;
-    let start = Start {
-        me: id(&core.node),
-        rank: election::Rank(core.config.rank),
-        boot: core.boot,
-        seed: u64::from_le_bytes(seed),
-        history,
-    };
+    let seed = (core.entropy)().map_err(|detail| StartError::System { what: "random bytes", detail })?;
+    let start = Start { me: id(&core.node), rank: election::Rank(core.config.rank), boot: core.boot, seed, history };
     let now = election::Instant::from_nanos(u64::try_from(core.clock.now().as_nanos()).unwrap_or(u64::MAX));
     Ok(Machine::new(config, start, now))
 }
 
 /// Beats must not wait for anything that this process does, so the election has a thread and a runtime of its own.
-fn election_thread(
+fn run_election(
     core: &Arc<Core>,
     driver: Driver,
     machine: Machine,
     first: election::Outputs,
     sources: Sources,
-) -> Result<std::thread::JoinHandle<()>, StartError> {
+) -> Result<Election, StartError> {
+    if core.executor == Executor::Inline {
+        let run = guard(core.clone(), "the election", Box::pin(driver.run(machine, first, sources)));
+        return Ok(Election::Here(tokio::spawn(run)));
+    }
     let failed = |error: std::io::Error| StartError::System { what: "a thread for the election", detail: error.to_string() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let core = core.clone();
     let run = move || runtime.block_on(guard(core, "the election", Box::pin(driver.run(machine, first, sources))));
-    std::thread::Builder::new().name("election".to_owned()).spawn(run).map_err(failed)
+    std::thread::Builder::new().name("election".to_owned()).spawn(run).map(Election::Thread).map_err(failed)
 }
 
 /// What the node's loops read.

@@ -29,6 +29,11 @@ mod watch;
 mod wire;
 mod zygote;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use wire::survives;
+#[cfg(test)]
+pub(crate) use wire::tests::samples;
+
 pub use handlers::{Handlers, Input, enter_if_child, handler_argv};
 pub use host::{Sandbox, SandboxConfig, SandboxError};
 pub use plan::{Level, Limited, Plan, Step};

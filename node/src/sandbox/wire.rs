@@ -129,11 +129,55 @@ fn checked_length(length: usize) -> io::Result<u32> {
     }
 }
 
+/// Reads what node and supervisor say to each other; for the fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn survives(bytes: &[u8]) {
+    if let Ok(ended) = read_frame::<Ended>(bytes) {
+        let again = frame(&ended).expect("what was read can be written");
+        assert_eq!(read_frame::<Ended>(&again[..]).ok(), Some(ended));
+    }
+    if let Ok(launch) = read_frame::<super::Launch>(bytes) {
+        let again = frame(&launch).expect("what was read can be written");
+        assert_eq!(read_frame::<super::Launch>(&again[..]).ok(), Some(launch));
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::sandbox::{Launch, ResolvedLimits};
+    use crate::task::strategies;
+
+    fn launch() -> impl Strategy<Value = Launch> {
+        let argv = prop::collection::vec(strategies::text(), 0..3);
+        let env = prop::collection::btree_map(strategies::text(), strategies::text(), 0..3);
+        let wall = prop::option::of(strategies::duration());
+        (strategies::text(), argv, env, wall, any::<Option<u64>>()).prop_map(|(name, argv, env, wall, memory)| {
+            let limits = ResolvedLimits { wall, memory, ..ResolvedLimits::default() };
+            Launch { name, argv, env, scratch: "/tmp/x".into(), limits }
+        })
+    }
+
+    fn ended() -> impl Strategy<Value = Ended> {
+        (strategies::outcome(), strategies::usage()).prop_map(|(outcome, usage)| Ended { outcome, usage })
+    }
+
+    /// Frames of both ways, for the fuzz target to begin with.
+    pub(crate) fn samples() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![launch().prop_map(|launch| frame(&launch).unwrap()), ended().prop_map(|ended| frame(&ended).unwrap()),]
+    }
+
+    proptest! {
+        #[test]
+        fn launches_and_reports_come_back_as_they_were(launch in launch(), ended in ended()) {
+            prop_assert_eq!(read_frame::<Launch>(&frame(&launch).unwrap()[..]).unwrap(), launch);
+            prop_assert_eq!(read_frame::<Ended>(&frame(&ended).unwrap()[..]).unwrap(), ended);
+        }
+    }
 
     #[test]
     fn reports_survive_the_way() {

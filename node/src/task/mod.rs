@@ -10,6 +10,10 @@ mod outcome;
 mod pod;
 mod spec;
 mod state;
+#[cfg(test)]
+pub(crate) mod strategies;
+#[cfg(test)]
+mod tests;
 
 pub use denial::Denial;
 pub use id::{

@@ -89,7 +89,7 @@ impl Outcome {
     pub fn exit_code(&self) -> i32 {
         match self {
             Outcome::Exited(code) => *code,
-            Outcome::Signaled(signal) => 128 + signal,
+            Outcome::Signaled(signal) => 128_i32.saturating_add(*signal),
             Outcome::TimedOut { .. } | Outcome::CpuLimit { .. } => 124,
             Outcome::NotFound(_) => 127,
             Outcome::Cancelled => 130,

@@ -10,7 +10,7 @@ pub(crate) mod questions;
 mod swarm;
 
 pub(crate) use command::{Ended, Run, bare, file_with};
-pub(crate) use network::Network;
+pub(crate) use network::{HUB, Network, address};
 pub(crate) use process::{Process, Settings};
 pub(crate) use swarm::{Swarm, write_secret};
 

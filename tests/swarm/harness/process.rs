@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     /// The network namespace it lives in, if not this process's own.
     pub(crate) place: Option<Place>,
     pub(crate) log: String,
+    /// Variables beside the usual ones.
+    pub(crate) env: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -41,6 +43,7 @@ impl Settings {
             Some(place) => place.enter(&up),
             None => up,
         };
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.args(["up", "-o", "json", "--no-mdns", "--name", &self.name, "--listen", &self.listen]);
         command.args(["--rank", &self.rank.to_string(), "--expect", &self.expect.to_string(), "--log", &self.log]);
         command.arg("--data").arg(&self.data).arg("--secret-file").arg(&self.secret_file);

@@ -62,6 +62,7 @@ impl Swarm {
             secret_file: self.path("secret"),
             place: None,
             log: "info,openraft=warn".to_owned(),
+            env: Vec::new(),
         };
         if let Some(network) = &self.network {
             let (place, address) = network.place(number);

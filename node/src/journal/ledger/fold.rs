@@ -402,14 +402,14 @@ fn after_attempt(row: &StateRow, at: UnixMillis, outcome: &Outcome) -> TaskState
         // Nobody reported: the task is not to blame, so it keeps its place and does not wait.
         Outcome::Lost(_) => TaskState::Queued,
         // The node is to blame: always tried again, but not at once.
-        Outcome::SetupFailed { .. } => delayed(row, at, failed),
+        Outcome::SetupFailed { .. } => delayed(row, at),
         _ if !row.retry.on_failure => TaskState::Dead(DeadWhy::NotRetried),
-        _ => delayed(row, at, failed),
+        _ => delayed(row, at),
     }
 }
 
-fn delayed(row: &StateRow, at: UnixMillis, failed: u32) -> TaskState {
-    let wait = u64::try_from(row.retry.wait_after(failed).as_millis()).unwrap_or(u64::MAX);
+fn delayed(row: &StateRow, at: UnixMillis) -> TaskState {
+    let wait = u64::try_from(row.wait().as_millis()).unwrap_or(u64::MAX);
     TaskState::Delayed { until: UnixMillis(at.0.saturating_add(wait)) }
 }
 

@@ -6,6 +6,7 @@
 //! leader's memory), and any clock.
 
 mod fold;
+mod layout;
 mod meta;
 mod queries;
 mod row;
@@ -19,11 +20,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase};
 
-pub use queries::{Output, ReadyTask, Specs, TaskQuery};
+pub use queries::{Output, ReadyTask, Specs, TaskQuery, WaitingTask};
 
 pub(super) use fold::{RETENTION, Retention};
 pub(super) use meta::Progress;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use row::survives as row_survives;
+#[cfg(test)]
+pub(super) use row::tests::samples as row_samples;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use snapshot::read_bytes as read_snapshot;
 pub(super) use snapshot::verify as verify_snapshot;
+#[cfg(test)]
+pub(super) use tests::snapshot_of;
 
 use super::codec::CodecError;
 use super::config::{JournalConfig, JournalError};
@@ -242,11 +251,19 @@ impl Change {
 
 /// Opens the file and makes sure that it is one of ours and of this format.
 fn open_checked(config: &JournalConfig, path: &std::path::Path, written: &Written) -> Result<Database, JournalError> {
-    let database = store::open(config, path, config.ledger_cache, written)?;
-    match check(&database) {
-        Ok(()) => Ok(database),
-        Err(error) => Err(JournalError::Damaged { path: path.to_owned(), detail: error.to_string() }),
+    let damaged = |detail: String| JournalError::Damaged { path: path.to_owned(), detail };
+    let mut database = store::open(config, path, config.ledger_cache, written)?;
+    let size = std::fs::metadata(path).map_or(0, |file| file.len());
+    if size <= config.verify_upto && !verify(&mut database).map_err(damaged)? {
+        return Err(damaged("a page is not what was written".to_owned()));
     }
+    check(&database).map_err(|error| damaged(error.to_string()))?;
+    Ok(database)
+}
+
+/// Reads every page and compares its checksum: what a disk has quietly changed must not become an answer.
+fn verify(database: &mut Database) -> Result<bool, String> {
+    database.check_integrity().map_err(|error| error.to_string())
 }
 
 fn check(database: &Database) -> Result<(), LedgerError> {

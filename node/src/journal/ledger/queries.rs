@@ -1,5 +1,7 @@
 //! What can be asked of a ledger. Every question is answered from one consistent state of the file; nothing is kept.
 
+use std::time::Duration;
+
 use redb::ReadableTable;
 
 use super::meta::{self, STANDING, Standing};
@@ -24,6 +26,17 @@ pub struct ReadyTask {
     pub attempt: AttemptNumber,
     /// When it was submitted.
     pub submitted_at: UnixMillis,
+}
+
+/// A task that waits for its next attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingTask {
+    /// Until when, by the clock of the leader that wrote it down.
+    pub until: UnixMillis,
+    /// How long its policy lets it wait in all; it never needs to wait longer, whatever a clock says.
+    pub wait: Duration,
+    /// The task.
+    pub task: ReadyTask,
 }
 
 /// What the last attempt of a task wrote.
@@ -161,9 +174,15 @@ impl Ledger {
         Ok(tasks)
     }
 
-    /// The delayed tasks after a place in their order, the soonest due first, each with its time.
-    pub fn delayed(&self, after: (UnixMillis, TaskId), limit: usize) -> Result<Vec<(UnixMillis, ReadyTask)>, LedgerError> {
-        let table = self.begin()?.open_table(DELAYED)?;
+    /// How long a task's policy lets it wait before its next attempt.
+    pub fn wait(&self, task: TaskId) -> Result<Duration, LedgerError> {
+        Ok(self.state_row(task)?.map_or(Duration::ZERO, |row| row.wait()))
+    }
+
+    /// The delayed tasks after a place in their order, the soonest due first.
+    pub fn delayed(&self, after: (UnixMillis, TaskId), limit: usize) -> Result<Vec<WaitingTask>, LedgerError> {
+        let read = self.begin()?;
+        let (table, states) = (read.open_table(DELAYED)?, read.open_table(STATES)?);
         let mut tasks = Vec::new();
         for row in table.range((after.0.0, after.1.0.saturating_add(1))..)?.take(limit) {
             let (key, value) = row?;
@@ -174,7 +193,9 @@ impl Ledger {
                 attempt: AttemptNumber(attempt),
                 submitted_at: UnixMillis(submitted_at),
             };
-            tasks.push((UnixMillis(key.value().0), task));
+            let state = states.get(task.task.0)?.map(|bytes| StateRow::decode(task.task, bytes.value())).transpose()?;
+            let wait = state.map_or(Duration::ZERO, |row| row.wait());
+            tasks.push(WaitingTask { until: UnixMillis(key.value().0), wait, task });
         }
         Ok(tasks)
     }

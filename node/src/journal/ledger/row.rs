@@ -35,6 +35,12 @@ impl BadRow {
 }
 
 impl StateRow {
+    /// How long its policy lets it wait before its next attempt.
+    pub(super) fn wait(&self) -> Duration {
+        let ended = u32::try_from(self.record.attempts.len()).unwrap_or(u32::MAX);
+        self.retry.wait_after(ended.saturating_sub(self.record.forgiven))
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
         out.push(VERSION);
@@ -319,3 +325,20 @@ impl<'a> Input<'a> {
         })
     }
 }
+
+/// Reads a row of each kind; what can be read must be written and read the same. For the fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::journal) fn survives(bytes: &[u8]) {
+    let mut again = Vec::new();
+    if let Ok(row) = StateRow::decode(TaskId(7), bytes) {
+        row.encode(&mut again);
+        assert_eq!(StateRow::decode(TaskId(7), &again).as_ref(), Ok(&row));
+    }
+    if let Ok(row) = EventsRow::decode(bytes) {
+        row.encode(&mut again);
+        assert_eq!(EventsRow::decode(&again).as_ref(), Ok(&row));
+    }
+}
+
+#[cfg(test)]
+pub(in crate::journal) mod tests;

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError};
 
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 
+use super::layout::Layout;
 use super::tables::every_table;
 use super::{Ledger, LedgerError, meta, tables};
 use crate::journal::codec;
@@ -21,6 +22,7 @@ const MAGIC: [u8; 8] = *b"dunlins1";
 /// The newest layout that this version reads and the one it writes.
 const FORMAT: u32 = 1;
 const END: u8 = 255;
+const TOO_SHORT: &str = "it ends too early";
 /// Neither head nor row is larger.
 const PIECE_MAX: usize = 64 << 20;
 /// Bytes of rows that one transaction of an installation holds before the next one begins.
@@ -65,7 +67,7 @@ impl Ledger {
         let database = store::open(config, &fresh, config.ledger_cache, &self.0.written)
             .map_err(|error| LedgerError::File(io::Error::other(error)))?;
         super::create(&database)?;
-        let meta = load(&database, path)?;
+        let meta = load(&database, In::open(path)?)?;
         let mut unsaved = self.unsaved();
         let mut current = self.0.database.write().unwrap_or_else(PoisonError::into_inner);
         std::fs::rename(&fresh, config.ledger_path())?;
@@ -78,7 +80,10 @@ impl Ledger {
 
 /// What a finished snapshot's file holds, if it is whole.
 pub(in crate::journal) fn verify(path: &Path) -> Result<SnapshotMeta, LedgerError> {
-    let mut input = In::open(path)?;
+    check(In::open(path)?)
+}
+
+fn check(mut input: In<impl Read>) -> Result<SnapshotMeta, LedgerError> {
     let meta = input.head()?;
     let mut rows = 0;
     while input.row()?.is_some() {
@@ -115,8 +120,7 @@ fn dump_table<K: Key + 'static, V: Value + 'static>(
     Ok(rows)
 }
 
-fn load(database: &redb::Database, path: &Path) -> Result<SnapshotMeta, LedgerError> {
-    let mut input = In::open(path)?;
+fn load(database: &redb::Database, mut input: In<impl Read>) -> Result<SnapshotMeta, LedgerError> {
     let meta = input.head()?;
     let mut more = true;
     while more {
@@ -149,12 +153,16 @@ fn insert(write: &WriteTransaction, number: u8, key: &[u8], value: &[u8]) -> Res
     Err(LedgerError::Snapshot(format!("unknown table {number}")))
 }
 
-fn insert_row<K: Key + 'static, V: Value + 'static>(
+/// A checksum is no proof of what made it: the bytes are looked at before redb takes them for its own.
+fn insert_row<K: Key + Layout + 'static, V: Layout + 'static>(
     write: &WriteTransaction,
     table: TableDefinition<'_, K, V>,
     key: &[u8],
     value: &[u8],
 ) -> Result<(), LedgerError> {
+    if !K::fits(key) || !V::fits(value) {
+        return Err(LedgerError::Snapshot(format!("a row that can't be one of {table}")));
+    }
     write.open_table(table)?.insert(K::from_bytes(key), V::from_bytes(value))?;
     Ok(())
 }
@@ -188,22 +196,27 @@ impl Out {
 }
 
 /// A file being read, with the running checksum of it and the row that was read last.
-struct In {
-    file: BufReader<File>,
+struct In<R> {
+    file: R,
     sum: u64,
     key: Vec<u8>,
     value: Vec<u8>,
 }
 
-impl In {
+impl In<BufReader<File>> {
     fn open(path: &Path) -> io::Result<Self> {
-        let file = BufReader::with_capacity(256 << 10, File::open(path)?);
-        Ok(In { file, sum: 0, key: Vec::new(), value: Vec::new() })
+        Ok(In::new(BufReader::with_capacity(256 << 10, File::open(path)?)))
+    }
+}
+
+impl<R: Read> In<R> {
+    fn new(file: R) -> Self {
+        In { file, sum: 0, key: Vec::new(), value: Vec::new() }
     }
 
     fn take(&mut self, out: &mut [u8]) -> Result<(), LedgerError> {
         self.file.read_exact(out).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => LedgerError::Snapshot("it ends too early".to_owned()),
+            io::ErrorKind::UnexpectedEof => LedgerError::Snapshot(TOO_SHORT.to_owned()),
             _ => LedgerError::File(error),
         })?;
         self.sum = self.sum.rotate_left(1) ^ checksum(out);
@@ -221,8 +234,13 @@ impl In {
         if length > PIECE_MAX {
             return Err(LedgerError::Snapshot(format!("a piece of {length} bytes; the limit is {PIECE_MAX}")));
         }
-        out.resize(length, 0);
-        self.take(&mut out)?;
+        out.clear();
+        // Grows with what is really there: a short file that announces much costs nothing.
+        let read = self.file.by_ref().take(length as u64).read_to_end(&mut out).map_err(LedgerError::File)?;
+        if read < length {
+            return Err(LedgerError::Snapshot(TOO_SHORT.to_owned()));
+        }
+        self.sum = self.sum.rotate_left(1) ^ checksum(&out);
         Ok(out)
     }
 
@@ -263,4 +281,35 @@ impl In {
         }
         Ok(())
     }
+}
+
+/// What a snapshot of these bytes does, whether or not its checksum is right: for the fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::journal) fn read_bytes(bytes: &[u8]) -> [Result<SnapshotMeta, LedgerError>; 2] {
+    let memory = redb::backends::InMemoryBackend::new();
+    let database = redb::Builder::new().set_cache_size(1 << 20).create_with_backend(memory);
+    let database = database.expect("a database in memory is made");
+    let loaded = super::create(&database).and_then(|()| load(&database, In::new(bytes)));
+    [check(In::new(bytes)), loaded]
+}
+
+/// A snapshot's bytes that hold these rows, whatever they are, with a right checksum.
+#[cfg(test)]
+pub(super) fn forged(rows: &[(u8, &[u8], &[u8])]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("forged");
+    let mut out = Out::new(File::create(&path).unwrap());
+    let meta = SnapshotMeta { snapshot_id: "0-0".to_owned(), ..SnapshotMeta::default() };
+    out.put(&MAGIC).unwrap();
+    out.put(&FORMAT.to_le_bytes()).unwrap();
+    out.piece(&codec::encode(&meta).unwrap()).unwrap();
+    for (number, key, value) in rows {
+        out.put(&[*number]).unwrap();
+        out.piece(key).unwrap();
+        out.piece(value).unwrap();
+    }
+    out.put(&[END]).unwrap();
+    out.put(&(rows.len() as u64).to_le_bytes()).unwrap();
+    out.finish().unwrap();
+    std::fs::read(path).unwrap()
 }

@@ -282,6 +282,43 @@ fn a_snapshot_holds_every_row_and_a_damaged_one_changes_nothing() {
     assert_eq!(other.submit(RetryPolicy::default()), TaskId(2));
 }
 
+/// A snapshot of the ledger that these entries add up to.
+pub(in crate::journal) fn snapshot_of(entries: Vec<Vec<Fact>>) -> Vec<u8> {
+    let mut bench = Bench::opened(1);
+    for facts in entries {
+        bench.fold(1, 5, facts);
+    }
+    bench.rows()
+}
+
+/// A snapshot of these rows, with a right checksum: what a peer can make without knowing what a row is.
+fn forged(rows: &[(u8, &[u8], &[u8])]) -> Vec<u8> {
+    snapshot::forged(rows)
+}
+
+#[test]
+fn a_snapshots_row_that_no_table_can_hold_is_refused_without_a_panic() {
+    let mut bench = Bench::opened(1);
+    let before = bench.rows();
+    let path = bench._folder.path().join("forged");
+    let bad: [(u8, &[u8], &[u8]); 7] = [
+        (0, b"\xff", b""),
+        (1, &[0; 7], b""),
+        (3, &[0; 8], &[0; 15]),
+        (4, &[9, 1], &[0; 12]),
+        (5, &[0; 16], &[0; 11]),
+        (6, &[0; 15], &[0; 8]),
+        (12, b"", b""),
+    ];
+    for (number, key, value) in bad {
+        std::fs::write(&path, forged(&[(number, key, value)])).unwrap();
+        let refused = bench.ledger.import(&path).unwrap_err();
+        assert!(matches!(refused, LedgerError::Snapshot(_)), "table {number}: {refused}");
+    }
+    assert_eq!(bench.rows(), before);
+    assert_eq!(bench.submit(RetryPolicy::default()), TaskId(1), "the ledger goes on");
+}
+
 fn any_fact() -> impl Strategy<Value = Fact> {
     let task = (1_u64..8).prop_map(TaskId);
     let outcome = prop_oneof![Just(Outcome::Exited(0)), Just(Outcome::Exited(1)), Just(lost()), Just(Outcome::Cancelled)];

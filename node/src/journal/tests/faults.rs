@@ -14,11 +14,20 @@ async fn one_with_tasks(hub: &Arc<Hub>, tune: Tune, count: usize) -> Node {
     node
 }
 
+fn replaced(mut bytes: Vec<u8>, what: &[u8], by: &[u8]) -> Vec<u8> {
+    for place in 0..bytes.len().saturating_sub(what.len()) {
+        if bytes[place..].starts_with(what) {
+            bytes[place..place + by.len()].copy_from_slice(by);
+        }
+    }
+    bytes
+}
+
 #[tokio::test]
 async fn a_lost_or_damaged_ledger_is_made_again_from_the_log() {
     let hub = Arc::new(Hub::default());
     let mut node = one_with_tasks(&hub, plain, 20).await;
-    for damage in ["gone", "garbage", "cut", "emptied"] {
+    for damage in ["gone", "garbage", "cut", "emptied", "quietly changed"] {
         let rows = node.journal.ledger().tasks(&ledger::TaskQuery { limit: 100, ..Default::default() }).unwrap();
         node.journal.stop().await;
         let Node { id, folder, journal } = node;
@@ -28,6 +37,8 @@ async fn a_lost_or_damaged_ledger_is_made_again_from_the_log() {
         match damage {
             "gone" => std::fs::remove_file(&path).unwrap(),
             "garbage" => std::fs::write(&path, vec![0x5a; 10_000]).unwrap(),
+            // Valid rows, of another group: only the pages' checksums know.
+            "quietly changed" => std::fs::write(&path, replaced(std::fs::read(&path).unwrap(), b"default", b"eefault")).unwrap(),
             "cut" => std::fs::File::options().write(true).open(&path).unwrap().set_len(length / 2).unwrap(),
             _ => std::fs::write(&path, []).unwrap(),
         }
@@ -115,8 +126,8 @@ async fn a_folder_of_a_newer_format_is_refused() {
 #[tokio::test]
 async fn a_full_disk_takes_no_new_tasks_but_lets_the_others_end() {
     let hub = Arc::new(Hub::default());
-    let node = one_with_tasks(&hub, |config| config.free_space = |_| Some(33 << 20), 1).await;
-    let node = node.restart(&hub, |config| config.free_space = |_| Some(31 << 20)).await;
+    let node = one_with_tasks(&hub, |config| config.free_space = Arc::new(|_| Some(33 << 20)), 1).await;
+    let node = node.restart(&hub, |config| config.free_space = Arc::new(|_| Some(31 << 20))).await;
     let term = node.leads().await;
     assert_eq!(node.journal.propose(term, vec![submitted()]).await, Err(ProposeError::DiskFull));
     node.folds(node.last()).await;

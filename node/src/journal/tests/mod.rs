@@ -3,5 +3,6 @@
 mod bench;
 mod cluster;
 mod faults;
+mod guards;
 mod harness;
 mod single;

@@ -19,23 +19,41 @@ const FILE: &str = "node.key";
 /// The longest file that is read as a key, in bytes.
 const MAX_FILE: u64 = 1024;
 
-/// The key in the data folder; made at the first start.
-pub(super) fn load_or_create(data: &Path) -> Result<Keypair, MeshError> {
+/// The id of the node that has this data folder, if it was ever started.
+///
+/// # Errors
+/// If its key can't be read.
+pub fn known_id(data: &Path) -> Result<Option<NodeId>, MeshError> {
+    Ok(load(data)?.map(|key| node_id(&key.public().to_peer_id())))
+}
+
+/// The key in the data folder, if there is one.
+fn load(data: &Path) -> Result<Option<Keypair>, MeshError> {
     let path = data.join(FILE);
     let failed = |source| MeshError::Key { path: path.clone(), source };
     let bad = |why: String| MeshError::BadKey { path: path.clone(), why };
     match fs::metadata(&path) {
-        Ok(found) if found.len() > MAX_FILE => return Err(bad(format!("it has {} bytes", found.len()))),
+        Ok(found) if found.len() > MAX_FILE => Err(bad(format!("it has {} bytes", found.len()))),
         Ok(found) => {
             if found.permissions().mode() & 0o077 != 0 {
                 tracing::warn!(path = %path.display(), "the node's key can be read by others; make it mode 0600");
             }
             let bytes = fs::read(&path).map_err(failed)?;
-            return Keypair::from_protobuf_encoding(&bytes).map_err(|problem| bad(problem.to_string()));
+            Keypair::from_protobuf_encoding(&bytes).map(Some).map_err(|problem| bad(problem.to_string()))
         }
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
-        Err(problem) => return Err(failed(problem)),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(problem) => Err(failed(problem)),
     }
+}
+
+/// The key in the data folder; made at the first start.
+pub(super) fn load_or_create(data: &Path) -> Result<Keypair, MeshError> {
+    if let Some(key) = load(data)? {
+        return Ok(key);
+    }
+    let path = data.join(FILE);
+    let failed = |source| MeshError::Key { path: path.clone(), source };
+    let bad = |why: String| MeshError::BadKey { path: path.clone(), why };
     let key = Keypair::generate_ed25519();
     let bytes = key.to_protobuf_encoding().map_err(|problem| bad(problem.to_string()))?;
     write_durably(data, &path, &bytes).map_err(failed)?;

@@ -19,6 +19,17 @@ mod transport;
 
 pub use config::{DEFAULT_MAX_CONNECTIONS, MeshConfig, MeshError};
 pub use handle::start;
+pub use keys::known_id;
+
+/// Reads a broadcast as it travels over others; for the fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn gossip_survives(bytes: &[u8]) {
+    if let Some(gossip) = gossip::Gossip::decode(bytes.to_vec())
+        && let Some(again) = gossip.encode()
+    {
+        assert_eq!(again, bytes);
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ use crate::dispatch::{Board, BoardConfig, Input, LeaseView, Next, Offer};
 use crate::journal::{Applied, Fact, Journal, Reply};
 use crate::leadership::NarrationKind;
 use crate::roster::{Change, Heard, Heartbeat, Liveness, LivenessConfig};
-use crate::task::{NodeId, TaskId, Term};
+use crate::task::{NodeId, TaskId, Term, UnixMillis};
 use crate::worker::protocol::{ToLeader, ToMember};
 use effects::Outbox;
 
@@ -49,6 +49,18 @@ pub(super) struct Leading {
     pub(super) term: Term,
     pub(super) board: Board,
     pub(super) liveness: Liveness,
+    /// When it was taken up, by both clocks.
+    opened: (Duration, UnixMillis),
+}
+
+impl Leading {
+    /// The wall clock as it would be if nobody had set it since this leadership began: what retries wait for must not
+    /// come an hour late because somebody corrected a clock.
+    pub(super) fn time(&self, now: Duration) -> UnixMillis {
+        let (since, wall) = self.opened;
+        let passed = u64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(u64::MAX);
+        UnixMillis(wall.0.saturating_add(passed))
+    }
 }
 
 /// The desk as the rest of the node sees it.
@@ -137,7 +149,7 @@ impl Desk {
         let early = std::mem::take(&mut self.early);
         let Some(term) = acting else { return };
         let ledger = self.core.ledger.clone();
-        let opening = tokio::task::spawn_blocking(move || Opening::read(&ledger)).await;
+        let opening = self.core.executor.run(move || Opening::read(&ledger)).await;
         let Ok(Ok(opening)) = opening else {
             self.core.fail("the ledger could not be read when this node took up the leadership");
             return;
@@ -151,6 +163,7 @@ impl Desk {
             term,
             board: Board::new(BoardConfig { numbered_after: opening.numbered_after, ..BoardConfig::default() }),
             liveness,
+            opened: (now, self.core.clock.wall()),
         };
         self.core.desk.change(|desk| *desk = Some(leading));
         let mut inputs = vec![Input::Opened { term, last_task_before: opening.last_task, expected }];
@@ -233,7 +246,8 @@ impl Desk {
         let now = self.core.clock.now();
         let changes = self.core.desk.change(|desk| desk.as_mut().map(|desk| desk.liveness.tick(now)));
         changes.unwrap_or_default().into_iter().for_each(|change| self.take_change(Some(change)));
-        self.feed(vec![Input::Tick { wall: self.core.clock.wall() }]);
+        let wall = self.core.desk.read(|leading| leading.time(now)).unwrap_or_else(|| self.core.clock.wall());
+        self.feed(vec![Input::Tick { wall }]);
         self.reconcile_voters(now);
     }
 
@@ -283,9 +297,9 @@ impl Desk {
 
     /// Entries were missed: what waits is read from the ledger again.
     fn reload(&mut self) {
-        let ledger = self.core.ledger.clone();
+        let (ledger, executor) = (self.core.ledger.clone(), self.core.executor);
         self.pending.push(Box::pin(async move {
-            let groups = tokio::task::spawn_blocking(move || ledger.groups_with_ready()).await;
+            let groups = executor.run(move || ledger.groups_with_ready()).await;
             let groups = groups.ok().and_then(Result::ok).unwrap_or_default();
             let window = |(group, _)| Input::Window { group, tasks: Vec::new(), more: true };
             let delayed = Input::DelayedWindow { tasks: Vec::new(), more: true };

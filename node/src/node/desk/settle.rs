@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Answers, Desk, Input, RETRY};
 use crate::dispatch::{DelayedTask, Next};
-use crate::journal::ledger::ReadyTask;
+use crate::journal::ledger::WaitingTask;
 use crate::journal::{Fact, Journal, ProposeError, Reply};
 use crate::node::core::Core;
 use crate::task::{AttemptEnd, Denial, Fence, GroupName, NodeId, TaskId, TaskState, Term, UnixMillis};
@@ -62,11 +62,11 @@ impl Desk {
     }
 
     pub(super) fn refill(&mut self, group: GroupName, after: TaskId, limit: usize) {
-        let ledger = self.core.ledger.clone();
+        let (ledger, executor) = (self.core.ledger.clone(), self.core.executor);
         self.pending.push(Box::pin(async move {
             let asked = group.clone();
             let after = (after > TaskId(0)).then_some(after);
-            let rows = tokio::task::spawn_blocking(move || ledger.ready(&asked, after, limit)).await;
+            let rows = executor.run(move || ledger.ready(&asked, after, limit)).await;
             let Ok(Ok(rows)) = rows else { return Answers::default() };
             let more = rows.len() == limit;
             let tasks = rows.into_iter().map(|row| (row.task, row.attempt)).collect();
@@ -75,16 +75,17 @@ impl Desk {
     }
 
     pub(super) fn refill_delayed(&mut self, after: (UnixMillis, TaskId), limit: usize) {
-        let ledger = self.core.ledger.clone();
+        let (ledger, executor, now) = (self.core.ledger.clone(), self.core.executor, leaders_time(&self.core));
         self.pending.push(Box::pin(async move {
-            let rows = tokio::task::spawn_blocking(move || ledger.delayed(after, limit)).await;
+            let rows = executor.run(move || ledger.delayed(after, limit)).await;
             let Ok(Ok(rows)) = rows else { return Answers::default() };
             let more = rows.len() == limit;
-            let delayed = |(until, row): (UnixMillis, ReadyTask)| DelayedTask {
+            let delayed = |WaitingTask { until, wait, task }: WaitingTask| DelayedTask {
                 until,
-                task: row.task,
-                group: row.group,
-                attempt: row.attempt,
+                due: due(now, until, wait),
+                task: task.task,
+                group: task.group,
+                attempt: task.attempt,
             };
             vec![Input::DelayedWindow { tasks: rows.into_iter().map(delayed).collect(), more }].into()
         }));
@@ -161,16 +162,45 @@ fn is_recorded(core: &Core, task: TaskId, fence: Fence) -> bool {
     record.is_some_and(|record| record.attempts.iter().any(|attempt| attempt.fence == fence))
 }
 
+/// When a delayed task comes due by the leader's time. The time in the ledger was written by the wall clock of a leader of
+/// then, which may have been wrong by hours: no task waits longer than its own policy says.
+fn due(now: UnixMillis, until: UnixMillis, wait: Duration) -> UnixMillis {
+    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    until.min(UnixMillis(now.0.saturating_add(wait)))
+}
+
+/// The time of this leadership, if it is one: see [`super::Leading::time`].
+fn leaders_time(core: &Core) -> UnixMillis {
+    let now = core.clock.now();
+    core.desk.read(|leading| leading.time(now)).unwrap_or_else(|| core.clock.wall())
+}
+
 /// Where the ledger has a task.
 pub(super) fn place_of(core: &Core, task: TaskId) -> Next {
     let (Ok(Some(record)), Ok(Some(group))) = (core.ledger.task(task), core.ledger.group(task)) else { return Next::Final };
     let attempt = record.next_attempt();
     match record.state {
         TaskState::Queued => Next::Ready { group, attempt },
-        TaskState::Delayed { until } => Next::Delayed { until, group, attempt },
+        TaskState::Delayed { until } => {
+            let wait = core.ledger.wait(task).unwrap_or_default();
+            Next::Delayed { until, due: due(leaders_time(core), until, wait), group, attempt }
+        }
         TaskState::Succeeded | TaskState::Dead(_) | TaskState::Cancelled => Next::Final,
     }
 }
 
 /// How long a membership change of the desk's own may take.
 pub(super) const MEMBERSHIP_PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_retry_waits_longer_than_its_policy_says_whatever_a_clock_said() {
+        let (now, wait) = (UnixMillis(10_000), Duration::from_secs(2));
+        assert_eq!(due(now, UnixMillis(11_000), wait), UnixMillis(11_000), "half of it has passed");
+        assert_eq!(due(now, UnixMillis(3_610_000), wait), UnixMillis(12_000), "written by a clock that was an hour ahead");
+        assert_eq!(due(now, UnixMillis(9_000), wait), UnixMillis(9_000), "overdue");
+    }
+}

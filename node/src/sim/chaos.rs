@@ -1,0 +1,93 @@
+//! The fault schedule: what goes wrong when, drawn from the seed. At most a minority is ever damaged for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::random::Random;
+use super::weather::Odds;
+use super::world::World;
+use crate::task::NodeId;
+
+/// How many faults of each kind a run has seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Injected {
+    /// Processes killed.
+    pub kills: u64,
+    /// Power cuts of one node.
+    pub power_cuts: u64,
+    /// Power cuts of the whole swarm at once.
+    pub blackouts: u64,
+    /// Power cuts in the middle of a write.
+    pub torn_writes: u64,
+    /// Partitions, into halves or of one node.
+    pub partitions: u64,
+    /// Directions cut alone.
+    pub one_way: u64,
+    /// Connections reset.
+    pub resets: u64,
+    /// Spells of loss, delay, doubles.
+    pub storms: u64,
+    /// Disks that were full for a while.
+    pub full_disks: u64,
+    /// Disks that failed to sync.
+    pub failed_syncs: u64,
+    /// Disks that were slow for a while.
+    pub slow_disks: u64,
+    /// Bits flipped.
+    pub flips: u64,
+    /// Wall clocks set up to an hour off.
+    pub clock_jumps: u64,
+}
+
+/// Draws faults until the time is over.
+pub(super) async fn run(world: &Arc<World>, mut random: Random, time: Duration) {
+    let end = tokio::time::Instant::now() + time;
+    while tokio::time::Instant::now() < end {
+        let pause = random.millis(50, 1_800);
+        tokio::time::sleep(pause).await;
+        one(world, &mut random);
+        world.audit_now();
+    }
+}
+
+fn one(world: &Arc<World>, random: &mut Random) {
+    let node = world.any_node(random);
+    match random.below(100) {
+        0..=17 => world.kill(node, random.millis(50, 4_000), "killed"),
+        18..=23 => world.cut_power(node, random.millis(50, 4_000)),
+        24..=25 => world.blackout(random),
+        26..=30 => world.cut_in_write(node, random.below(60)),
+        31..=42 => world.partition(random),
+        43..=52 => world.cut_one_way(random),
+        53..=60 => world.reset(random),
+        61..=72 => world.storm(draw_odds(random)),
+        73..=84 => world.clear_sky(),
+        85..=87 => world.fill_disk(node, random.millis(200, 4_000)),
+        88..=89 => world.fail_syncs(node),
+        90..=94 => world.slow_disk(node, random.millis(5, 500), random.millis(500, 5_000)),
+        95..=96 => world.flip(node, random),
+        _ => world.set_clock(node, i64::try_from(random.below(7_200_000)).unwrap_or(0) - 3_600_000),
+    }
+}
+
+fn draw_odds(random: &mut Random) -> Odds {
+    Odds {
+        lost: random.below(250),
+        doubled: random.below(150),
+        late: random.below(300),
+        late_millis: random.below(250),
+        delay: (100, 600 + random.below(20_000)),
+    }
+}
+
+/// The two sides of a random split, the first never empty and never all.
+pub(super) fn split(nodes: &[NodeId], random: &mut Random) -> (Vec<NodeId>, Vec<NodeId>) {
+    let alone = random.place(nodes.len());
+    let (mut one, mut other) = (vec![nodes[alone]], Vec::new());
+    for (place, node) in nodes.iter().enumerate() {
+        if place != alone {
+            if random.chance(350) { one.push(*node) } else { other.push(*node) }
+        }
+    }
+    (one, other)
+}

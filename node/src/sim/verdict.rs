@@ -1,0 +1,141 @@
+//! After the healing: a leader must come, every acknowledged task must end, and all nodes must agree on everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::life::Life;
+use super::name;
+use super::world::World;
+use crate::journal::Journal;
+use crate::task::TaskId;
+
+/// From the end of all faults to a leader (five seconds from when the nodes are up again).
+const LEADER: Duration = Duration::from_secs(5);
+/// From then on without one more task that has ended: an attempt, its back-off, a time-out.
+const PROGRESS: Duration = Duration::from_secs(30);
+/// From then until every node has folded everything.
+const AGREEMENT: Duration = Duration::from_secs(30);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits until the world is as it should be; says what was missing if it never is.
+async fn within(world: &World, time: Duration, what: &str, mut reached: impl FnMut() -> Result<(), String>) -> Option<Duration> {
+    let start = Instant::now();
+    loop {
+        let Err(missing) = reached() else { return Some(start.elapsed()) };
+        if start.elapsed() > time {
+            world.audit.violation(&format!("{what} within {time:?} of healing: {missing}"));
+            return None;
+        }
+        tokio::time::sleep(LOOK).await;
+        world.audit_now();
+    }
+}
+
+/// A leader acts soon.
+pub(super) async fn demand(world: &Arc<World>) -> Option<Duration> {
+    world.audit.restart_clock();
+    within(world, LEADER, "no leader", || {
+        let states = || world.lives().iter().map(|life| describe(life)).collect::<Vec<_>>().join("; ");
+        if world.lives().iter().any(|life| life.node.acting().is_some()) { Ok(()) } else { Err(states()) }
+    })
+    .await
+}
+
+fn describe(life: &Life) -> String {
+    let standing = life.node.standing().borrow().clone();
+    let raft = life.node.journal().status().borrow().clone();
+    format!(
+        "{} is {} in term {}, raft term {} last {}.{} voters {:?} learners {:?}",
+        name(life.id),
+        standing.role,
+        standing.term,
+        raft.term,
+        raft.last.term,
+        raft.last.index,
+        raft.voters,
+        raft.learners
+    )
+}
+
+/// Every task that a client was told is safe has ended, and all ledgers say the same.
+pub(super) async fn final_state(world: &Arc<World>) {
+    let mut tasks = world.audit.acknowledged_tasks();
+    loop {
+        let before = tasks.len();
+        let ended = within(world, PROGRESS, "no further acknowledged task has ended", || {
+            let leader = world.lives().into_iter().find(|life| life.node.acting().is_some());
+            let Some(leader) = leader else { return Err("no leader".to_owned()) };
+            tasks.retain(|task| unfinished(&leader, *task).is_some());
+            let open = || tasks.iter().filter_map(|task| unfinished(&leader, *task)).take(5).collect::<Vec<_>>().join(", ");
+            if tasks.is_empty() || tasks.len() < before { Ok(()) } else { Err(open()) }
+        });
+        match ended.await {
+            None => return,
+            Some(_) if tasks.is_empty() => break,
+            Some(_) => {}
+        }
+    }
+    let agreed = within(world, AGREEMENT, "nodes have not folded the same entries", || {
+        let missing = world.plan.nodes().len() - world.damaged() - world.lives().len();
+        let lives = holders(world);
+        let mut folded: Vec<u64> = lives.iter().map(|life| life.node.ledger().applied_index().unwrap_or(0)).collect();
+        let text = format!(
+            "{missing} nodes are down, folded {folded:?}; {}",
+            lives.iter().map(|life| describe(life)).collect::<Vec<_>>().join("; ")
+        );
+        folded.dedup();
+        if missing == 0 && folded.len() == 1 { Ok(()) } else { Err(text) }
+    })
+    .await;
+    if agreed.is_some() {
+        compare(world);
+    }
+}
+
+/// The nodes that have the journal: its voters and learners, as the leader knows them. A second node of a swarm of one, say,
+/// only works.
+fn holders(world: &World) -> Vec<Arc<Life>> {
+    let mut lives = world.lives();
+    if let Some(leader) = lives.iter().find(|life| life.node.acting().is_some()) {
+        let status = leader.node.journal().status().borrow().clone();
+        lives.retain(|life| status.voters.contains(&life.id) || status.learners.contains(&life.id));
+    }
+    lives
+}
+
+fn unfinished(leader: &Life, task: TaskId) -> Option<String> {
+    match leader.node.ledger().task(task) {
+        Ok(Some(record)) if record.state.is_final() => None,
+        Ok(Some(record)) => Some(format!("task {task} is {}", record.state.name())),
+        Ok(None) => Some(format!("task {task} is missing")),
+        Err(error) => Some(format!("task {task} can't be read: {error}")),
+    }
+}
+
+/// All ledgers have the same tasks in the same states with the same attempts (H6), however each came there: live, by
+/// replay, or from a snapshot.
+fn compare(world: &World) {
+    let lives = holders(world);
+    let Some((first, others)) = lives.split_first() else { return };
+    let last = first.node.ledger().last_task().ok().flatten().unwrap_or_default();
+    for task in (1..=last.0).map(TaskId) {
+        let expected = first.node.ledger().task(task).ok().flatten();
+        for other in others {
+            let found = other.node.ledger().task(task).ok().flatten();
+            if found != expected {
+                let text = format!("{} and {} differ on task {task}: {expected:?}, {found:?}", name(first.id), name(other.id));
+                world.audit.violation(&text);
+                return;
+            }
+        }
+    }
+    for other in others {
+        let (one, two) = (first.node.ledger().counts().ok(), other.node.ledger().counts().ok());
+        if one != two {
+            world.audit.violation(&format!("{} and {} count differently: {one:?}, {two:?}", name(first.id), name(other.id)));
+        }
+    }
+}
