@@ -1,6 +1,9 @@
 //! `scripts/sim node`: runs seeds of the simulated swarm and says what they came to; replays one of them.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,13 +13,14 @@ use dunlin_node::sim::{self, Run};
 
 const USAGE: &str = "\
 usage: scripts/sim node [--seeds N] [--from SEED] [--twice] [--threads N]
-       scripts/sim node --reproduce SEED [--lines N]
+       scripts/sim node --reproduce SEED [--lines N] [--history FILE]
   --seeds N         how many seeds (default 1000)
   --from SEED       the first one (default 0)
   --twice           run each seed twice; the traces must be alike
   --threads N       runs at a time (default: one a core)
   --reproduce SEED  run one seed and print the last lines of what happened
-  --lines N         how many lines (default 300)";
+  --lines N         how many lines (default 300)
+  --history FILE    write down what clients saw and journals hold, for scripts/history";
 
 /// What was asked for.
 struct Asked {
@@ -26,11 +30,12 @@ struct Asked {
     threads: usize,
     reproduce: Option<u64>,
     lines: usize,
+    history: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     match asked(std::env::args().skip(1)) {
-        Ok(Asked { reproduce: Some(seed), lines, .. }) => reproduce(seed, lines),
+        Ok(Asked { reproduce: Some(seed), lines, history, .. }) => reproduce(seed, lines, history.as_deref()),
         Ok(asked) => many(&asked),
         Err(wrong) => {
             eprintln!("{wrong}\n{USAGE}");
@@ -41,7 +46,7 @@ fn main() -> ExitCode {
 
 fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut asked = Asked { seeds: 1_000, from: 0, twice: false, threads, reproduce: None, lines: 300 };
+    let mut asked = Asked { seeds: 1_000, from: 0, twice: false, threads, reproduce: None, lines: 300, history: None };
     while let Some(word) = words.next() {
         let mut number = || -> Result<u64, String> {
             let text = words.next().ok_or_else(|| format!("{word} needs a number"))?;
@@ -54,17 +59,24 @@ fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--reproduce" => asked.reproduce = Some(number()?),
             "--lines" => asked.lines = usize::try_from(number()?).unwrap_or(usize::MAX),
             "--twice" => asked.twice = true,
+            "--history" => asked.history = Some(words.next().ok_or("--history needs a file")?.into()),
             _ => return Err(format!("unknown argument {word:?}")),
         }
     }
     Ok(asked)
 }
 
-fn reproduce(seed: u64, lines: usize) -> ExitCode {
+fn reproduce(seed: u64, lines: usize, history: Option<&Path>) -> ExitCode {
     let run = match sim::run(seed, lines) {
         Ok(run) => run,
         Err(error) => return failed(&error),
     };
+    if let Some(file) = history
+        && let Err(error) = write_history(file, &run)
+    {
+        eprintln!("{} can't be written: {error}", file.display());
+        return ExitCode::from(74);
+    }
     run.lines.iter().for_each(|line| println!("{line}"));
     println!("\n{}\n", sim::LEGEND);
     println!("seed {seed}: hash {:016x}, {:.1} s simulated", run.hash, run.simulated.as_secs_f64());
@@ -73,6 +85,15 @@ fn reproduce(seed: u64, lines: usize) -> ExitCode {
     }
     run.violations.iter().for_each(|violation| println!("VIOLATION: {violation}"));
     if run.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn write_history(file: &Path, run: &Run) -> std::io::Result<()> {
+    let mut out = BufWriter::new(File::create(file)?);
+    for record in &run.history {
+        serde_json::to_writer(&mut out, record)?;
+        writeln!(out)?;
+    }
+    out.flush()
 }
 
 fn failed(error: &std::io::Error) -> ExitCode {
@@ -113,6 +134,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// One seed; a second run of it must be alike.
 fn one(seed: u64, twice: bool) -> std::io::Result<Run> {
     let mut run = sim::run(seed, 0)?;
+    // It has been judged; a thousand of them would fill the memory.
+    run.history = Vec::new();
     if twice && sim::REPLAYS {
         let again = sim::run(seed, 0)?;
         if again.hash != run.hash {

@@ -1,9 +1,10 @@
 //! The leader's group commit: what waits while one entry is being written goes into the next one, all of it together.
 //!
 //! Callers' encoded facts enter through a bounded queue; entries leave, each of one term, of at most so many facts and
-//! bytes. A caller's facts stay together and in order. Nobody waits for a timer: the first caller of a quiet journal is
-//! written at once.
+//! bytes. A caller's facts stay together and in order. The first caller of a quiet journal is written at once. When many
+//! have just been answered, the next entry waits a moment for those who come back: see [`Batcher::gather`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,13 +49,18 @@ struct Limits {
     caller_bytes: usize,
     in_flight: usize,
     patience: Duration,
+    gather_from: usize,
+    gather_upto: usize,
+    gather: Duration,
 }
 
 /// What turns the queue into entries.
 pub(super) struct Batcher {
     queue: mpsc::Receiver<Pending>,
-    /// What did not fit into the last entry.
-    left: Option<Pending>,
+    /// What did not fit into the last entry, or was gathered for the next.
+    waiting: VecDeque<Pending>,
+    /// Facts of the entry that was answered last.
+    answered: usize,
     limits: Limits,
     wall_clock: WallClock,
     raft: Raft,
@@ -69,11 +75,15 @@ pub(super) fn channel(config: &JournalConfig, raft: Raft, stop: Stop) -> (Entran
         caller_bytes: config.caller_bytes,
         in_flight: config.in_flight.max(1),
         patience: config.propose_patience,
+        gather_from: config.gather_from,
+        gather_upto: config.gather_upto,
+        gather: config.gather,
     };
     let (sender, queue) = mpsc::channel(config.queue_callers);
     let places = Arc::new(Semaphore::new(config.queue_bytes));
     let entrance = Entrance { queue: sender, places, limits };
-    (entrance, Batcher { queue, left: None, limits, wall_clock: Arc::clone(&config.wall_clock), raft, stop })
+    let wall_clock = Arc::clone(&config.wall_clock);
+    (entrance, Batcher { queue, waiting: VecDeque::new(), answered: 0, limits, wall_clock, raft, stop })
 }
 
 impl Entrance {
@@ -106,21 +116,46 @@ impl Entrance {
 impl Batcher {
     /// Writes entries until the entrance is gone or the journal stops.
     pub(super) async fn run(mut self) {
-        let mut flying: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+        let mut flying: FuturesUnordered<BoxFuture<'static, usize>> = FuturesUnordered::new();
         let mut stopped = self.stop.watch();
         loop {
             let may_write = flying.len() < self.limits.in_flight;
             let first = tokio::select! {
                 biased;
                 _ = stopped.wait_for(Option::is_some) => return,
-                Some(()) = flying.next(), if !flying.is_empty() => continue,
-                first = next(&mut self.left, &mut self.queue), if may_write => first,
+                Some(facts) = flying.next(), if !flying.is_empty() => {
+                    self.answered = facts;
+                    continue;
+                }
+                first = next(&mut self.waiting, &mut self.queue), if may_write => first,
             };
             let Some(first) = first else { return };
+            self.gather(&first).await;
             if let Some(batch) = self.collect(first) {
                 let written = self.write(batch).await;
                 flying.push(written);
             }
+        }
+    }
+
+    /// Waits, for a moment at most, for those who were just answered: callers in a loop come back soon. Without this they
+    /// part into two halves that take turns, and every entry costs as much for half of them. A few callers never wait.
+    async fn gather(&mut self, first: &Pending) {
+        let answered = std::mem::take(&mut self.answered);
+        if answered < self.limits.gather_from {
+            return;
+        }
+        let mut facts = first.facts.len() + self.waiting.iter().map(|pending| pending.facts.len()).sum::<usize>();
+        while let Ok(pending) = self.queue.try_recv() {
+            facts += pending.facts.len();
+            self.waiting.push_back(pending);
+        }
+        let wanted = (facts + answered).min(self.limits.gather_upto);
+        let until = tokio::time::Instant::now() + self.limits.gather;
+        while facts < wanted {
+            let Ok(Some(pending)) = tokio::time::timeout_at(until, self.queue.recv()).await else { return };
+            facts += pending.facts.len();
+            self.waiting.push_back(pending);
         }
     }
 
@@ -135,24 +170,24 @@ impl Batcher {
                     && facts + pending.facts.len() <= self.limits.facts
                     && bytes + pending.encoded.len() <= self.limits.bytes;
                 if !fits && !batch.is_empty() {
-                    self.left = Some(pending);
+                    self.waiting.push_front(pending);
                     break;
                 }
                 facts += pending.facts.len();
                 bytes += pending.encoded.len();
                 batch.push(pending);
             }
-            next = self.queue.try_recv().ok();
+            next = self.waiting.pop_front().or_else(|| self.queue.try_recv().ok());
         }
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// Hands one entry to the engine; what it returns ends when the entry's fate is known.
-    async fn write(&self, batch: Vec<Pending>) -> BoxFuture<'static, ()> {
-        let Some(term) = batch.first().map(|pending| pending.term) else { return Box::pin(async {}) };
+    /// Hands one entry to the engine; what it returns ends when the entry's fate is known, with the number of its facts.
+    async fn write(&self, batch: Vec<Pending>) -> BoxFuture<'static, usize> {
+        let Some(term) = batch.first().map(|pending| pending.term) else { return Box::pin(async { 0 }) };
         if !leads(&self.raft, term) {
             refuse(batch, &ProposeError::NotLeader(term));
-            return Box::pin(async {});
+            return Box::pin(async { 0 });
         }
         let at = (self.wall_clock)();
         let count = batch.iter().map(|pending| pending.facts.len()).sum();
@@ -175,19 +210,20 @@ impl Batcher {
                     Err(_) => Err(ProposeError::TimedOut),
                 };
                 distribute(callers, result);
+                count
             }),
             Err(fatal) => {
                 let error = ProposeError::Stopped(fatal.to_string());
                 distribute(callers, Err(error));
-                Box::pin(async {})
+                Box::pin(async { 0 })
             }
         }
     }
 }
 
-/// What was left over, or else what comes.
-async fn next(left: &mut Option<Pending>, queue: &mut mpsc::Receiver<Pending>) -> Option<Pending> {
-    match left.take() {
+/// What waits already, or else what comes.
+async fn next(waiting: &mut VecDeque<Pending>, queue: &mut mpsc::Receiver<Pending>) -> Option<Pending> {
+    match waiting.pop_front() {
         Some(pending) => Some(pending),
         None => queue.recv().await,
     }

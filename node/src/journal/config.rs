@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use redb::StorageBackend;
 
-use crate::task::UnixMillis;
+use super::port::Applied;
+use crate::task::{Term, UnixMillis};
 
 /// Opens the file at a path as redb's storage, creating it if it is missing.
 pub type OpenBackend = Arc<dyn Fn(&Path) -> Result<Box<dyn StorageBackend>, io::Error> + Send + Sync>;
@@ -20,6 +21,9 @@ pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
 /// How long the next write to the log takes; for a simulator, whose disks are memory.
 pub type DiskDelay = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// Hears of every entry that is folded, with its term in the log: live and while the ledger catches up.
+pub type FoldListener = Arc<dyn Fn(Term, &Applied) + Send + Sync>;
 
 /// Where the disk's work is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub struct JournalConfig {
     pub executor: Executor,
     /// How long writes to the log take beside what the backend takes; only where work is done inline.
     pub disk_delay: Option<DiskDelay>,
+    /// Told of every fold where it is done; for a simulator.
+    pub listener: Option<FoldListener>,
     /// How long a proposal may wait for a majority.
     pub propose_patience: Duration,
     /// How long one election may take (the election's ratify window).
@@ -93,6 +99,12 @@ pub struct JournalConfig {
     pub queue_bytes: usize,
     /// Entries being written at the same time.
     pub in_flight: usize,
+    /// If the entry answered last held as many facts, the next one waits for its callers to come back.
+    pub gather_from: usize,
+    /// It never waits for more facts than these.
+    pub gather_upto: usize,
+    /// And not for longer than this.
+    pub gather: Duration,
     /// Operations of the log that are written in one transaction, at most.
     pub log_batch: usize,
     /// From this size on the log's file is committed so that it reopens at once after a crash, at twice the price.
@@ -149,6 +161,7 @@ impl JournalConfig {
             free_space: Arc::new(free_space),
             executor: Executor::Threads,
             disk_delay: None,
+            listener: None,
             propose_patience: Duration::from_secs(5),
             ratify_window: Duration::from_millis(400),
             vote_try: Duration::from_millis(130),
@@ -162,6 +175,9 @@ impl JournalConfig {
             queue_callers: 4_096,
             queue_bytes: 16 * MIB,
             in_flight: 1,
+            gather_from: 16,
+            gather_upto: 128,
+            gather: Duration::from_millis(1),
             log_batch: 1_024,
             quick_repair_from: 64 * MIB as u64,
             verify_upto: 64 * MIB as u64,

@@ -107,11 +107,12 @@ pub fn export(folder: &Path, tell: &mut dyn FnMut(Exported) -> io::Result<()>) -
         JournalConfig { executor: Executor::Inline, ..config }
     };
     let own = config(scratch.0.clone());
-    let log = LogStore::open(&own, &Written::default(), Stop::new())?;
+    // Nothing is appended here, so that it does not matter whose log it is.
+    let log = LogStore::open(&own, &Written::default(), Stop::new(), 0)?;
     let ledger = Ledger::open(&own, RETENTION, &Written::default())?;
     let snapshots = Arc::new(Snapshots::open(&own)?);
     let (applied, _) = broadcast::channel(1);
-    Machine::new(ledger.clone(), Executor::Inline, applied, Arc::clone(&snapshots), Stop::new()).catch_up(&log)?;
+    Machine::new(ledger.clone(), &own, applied, Arc::clone(&snapshots), log.durable(), Stop::new()).catch_up(&log)?;
 
     let replay = Ledger::open(&config(scratch.replay()?), RETENTION, &Written::default())?;
     let mut next = 0;

@@ -1,8 +1,9 @@
 //! The log as openraft reads and writes it: a redb file behind one writer, and the newest entries in memory.
 //!
 //! Appends, votes, truncations and purges enter as operations in one order; they leave as one transaction, one fsync for
-//! all that waited, and only then are their callbacks completed. Readers find what is not written yet, and what followers
-//! that keep up will ask for, in memory. Nothing is decided here, and nothing is written when nothing happened.
+//! all that waited, and only then are their callbacks completed, but for what this node appends as the leader: that is sent
+//! on while it is written (`durable` says what must wait all the same). Readers find what is not written yet, and what
+//! followers that keep up will ask for, in memory. Nothing is decided here, and nothing is written when nothing happened.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -16,6 +17,7 @@ use redb::{Database, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot};
 
 use super::config::{DiskDelay, Executor, JournalConfig, JournalError};
+use super::durable::{self, Durable};
 use super::engine::{LogId, RaftEntry, StorageError, Types, Vote, weight};
 use super::log_writer::{LOG, Operation, Writer, decode_record};
 use super::store::{self, Written};
@@ -28,14 +30,18 @@ pub(super) const READ_BYTES: usize = 3 << 20;
 #[derive(Clone)]
 pub(super) struct LogStore {
     shared: Arc<Shared>,
-    submit: Submit,
-    delay: Option<DiskDelay>,
+    operations: mpsc::Sender<Operation>,
+    /// What writes on the runtime that first asks for it; elsewhere a thread of its own does.
+    here: Arc<Mutex<Option<Here>>>,
+    local: u64,
 }
 
-#[derive(Clone)]
-enum Submit {
-    Thread(mpsc::Sender<Operation>),
-    Inline(Arc<Mutex<Writer>>),
+/// A writer that has not begun yet.
+struct Here {
+    writer: Writer,
+    operations: mpsc::Receiver<Operation>,
+    delay: Option<DiskDelay>,
+    limit: usize,
 }
 
 /// What readers and the writer share.
@@ -44,6 +50,7 @@ pub(super) struct Shared {
     database: Mutex<Option<Arc<Database>>>,
     recent: Mutex<Recent>,
     recent_bytes: usize,
+    durable: Durable,
 }
 
 /// The end of the log, in memory.
@@ -51,8 +58,6 @@ pub(super) struct Shared {
 pub(super) struct Recent {
     entries: BTreeMap<u64, RaftEntry>,
     bytes: usize,
-    /// Entries up to here are on the disk and may be forgotten.
-    flushed: u64,
     last: Option<LogId>,
     purged: Option<LogId>,
     vote: Option<Vote>,
@@ -75,15 +80,26 @@ impl Shared {
         drop(self.database.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// What is committed but not saved, to be written with the operations that are being written anyway.
+    /// What is committed but not saved, to be written with the operations that are being written anyway; of that, what the
+    /// disk has: a later leader may give the number of an entry that was never written to another one.
     pub(super) fn take_committed(&self) -> Option<LogId> {
-        self.recent().committed_unsaved.take()
+        let mut recent = self.recent();
+        let saved = self.durable.part_of(recent.committed_unsaved)?;
+        if Some(saved) == recent.committed_unsaved {
+            recent.committed_unsaved = None;
+        }
+        Some(saved)
     }
 
-    pub(super) fn flushed(&self, upto: u64) {
-        let mut recent = self.recent();
-        recent.flushed = recent.flushed.max(upto);
-        recent.shrink(self.recent_bytes);
+    /// Everything up to an entry has been written.
+    pub(super) fn flushed(&self, upto: LogId) {
+        self.durable.advance(upto);
+        self.recent().shrink(self.recent_bytes, self.durable.index());
+    }
+
+    /// Nothing will be written any more.
+    pub(super) fn failed(&self) {
+        self.durable.fail();
     }
 }
 
@@ -97,8 +113,8 @@ impl Recent {
     }
 
     /// Forgets the oldest entries until the bound is kept; never one that is not on the disk.
-    fn shrink(&mut self, bound: usize) {
-        while self.bytes > bound && self.entries.first_key_value().is_some_and(|(index, _)| *index <= self.flushed) {
+    fn shrink(&mut self, bound: usize, flushed: u64) {
+        while self.bytes > bound && self.entries.first_key_value().is_some_and(|(index, _)| *index <= flushed) {
             self.forget_first();
         }
     }
@@ -113,7 +129,6 @@ impl Recent {
         for (_, entry) in self.entries.split_off(&since) {
             self.bytes -= weight(&entry);
         }
-        self.flushed = self.flushed.min(since.saturating_sub(1));
         self.last = before;
     }
 
@@ -143,28 +158,55 @@ impl Recent {
 }
 
 impl LogStore {
-    /// Opens the log; `stopped` is told once if it can't be written any more.
-    pub(super) fn open(config: &JournalConfig, written: &Written, stopped: super::stop::Stop) -> Result<Self, JournalError> {
+    /// Opens the log of the node `local`; `stopped` is told once if it can't be written any more.
+    pub(super) fn open(
+        config: &JournalConfig,
+        written: &Written,
+        stopped: super::stop::Stop,
+        local: u64,
+    ) -> Result<Self, JournalError> {
         let path = config.log_path();
         let database = store::open(config, &path, config.log_cache, written)?;
-        let recent = super::log_writer::read_start(&database, &path)?;
+        let mut recent = super::log_writer::read_start(&database, &path)?;
+        recent.vote = durable::resumed(recent.vote, local);
+        let durable = Durable::new(recent.last);
         let database = Mutex::new(Some(Arc::new(database)));
-        let shared = Arc::new(Shared { database, recent: Mutex::new(recent), recent_bytes: config.recent_bytes });
+        let shared = Arc::new(Shared { database, recent: Mutex::new(recent), recent_bytes: config.recent_bytes, durable });
         let guard = stopped.clone();
         let writer = Writer::new(Arc::clone(&shared), stopped, config);
-        let submit = match config.executor {
-            Executor::Inline => Submit::Inline(Arc::new(Mutex::new(writer))),
+        let (sender, operations) = mpsc::channel(config.log_batch);
+        let limit = config.log_batch;
+        let here = match config.executor {
+            Executor::Inline => Some(Here { writer, operations, delay: config.disk_delay.clone(), limit }),
             Executor::Threads => {
-                let (sender, receiver) = mpsc::channel(config.log_batch);
-                let limit = config.log_batch;
                 std::thread::Builder::new()
                     .name("journal-log".to_owned())
-                    .spawn(move || guard.guarded("the log's thread", || writer.run(receiver, limit)))
+                    .spawn(move || guard.guarded("the log's thread", || writer.run(operations, limit)))
                     .map_err(|source| JournalError::Unreadable { path, source })?;
-                Submit::Thread(sender)
+                None
             }
         };
-        Ok(LogStore { shared, submit, delay: config.disk_delay.clone() })
+        Ok(LogStore { shared, operations: sender, here: Arc::new(Mutex::new(here)), local })
+    }
+
+    /// How far this node's log is on its disk.
+    pub(super) fn durable(&self) -> Durable {
+        self.shared.durable.clone()
+    }
+
+    /// Waits until all of the log is on the disk; what a node says of its log must be true after a power cut.
+    pub(super) async fn settled(&self) -> Result<(), io::Error> {
+        let last = self.last().map_or(0, |last| last.index);
+        self.shared.durable.reached(last).await
+    }
+
+    /// Whether this node appends these entries as the leader of their term.
+    fn leads(&self, entries: &[RaftEntry]) -> bool {
+        let vote = self.shared.recent().vote;
+        let Some(vote) = vote.filter(|vote| vote.committed && vote.leader_id().voted_for() == Some(self.local)) else {
+            return false;
+        };
+        entries.iter().all(|entry| entry.log_id.leader_id.term == vote.leader_id().term)
     }
 
     /// The last entry of the log, whether or not it is on the disk yet.
@@ -210,18 +252,10 @@ impl LogStore {
     }
 
     async fn perform(&self, operation: Operation) -> Result<(), io::Error> {
-        match &self.submit {
-            Submit::Thread(sender) => {
-                sender.send(operation).await.map_err(|_| io::Error::other("the journal's storage thread has ended"))
-            }
-            Submit::Inline(writer) => {
-                if let Some(delay) = &self.delay {
-                    tokio::time::sleep(delay()).await;
-                }
-                writer.lock().unwrap_or_else(PoisonError::into_inner).write(vec![operation]);
-                Ok(())
-            }
+        if let Some(here) = self.here.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            tokio::spawn(here.writer.run_here(here.operations, here.limit, here.delay));
         }
+        self.operations.send(operation).await.map_err(|_| io::Error::other("the journal's storage thread has ended"))
     }
 
     async fn perform_and_wait(
@@ -324,9 +358,14 @@ impl RaftLogStorage<Types> for LogStore {
             let mut recent = self.shared.recent();
             entries.iter().cloned().for_each(|entry| recent.append(entry));
         }
+        let (early, callback) = if self.leads(&entries) { (Some(callback), None) } else { (None, Some(callback)) };
         self.perform(Operation::Append { entries, callback })
             .await
-            .map_err(|error| failed(ErrorSubject::Logs, ErrorVerb::Write, error))
+            .map_err(|error| failed(ErrorSubject::Logs, ErrorVerb::Write, error))?;
+        if let Some(callback) = early {
+            callback.log_io_completed(Ok(()));
+        }
+        Ok(())
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
@@ -343,6 +382,7 @@ impl RaftLogStorage<Types> for LogStore {
             .await
             .map_err(|error| failed(ErrorSubject::Log(log_id), ErrorVerb::Delete, error))?;
         self.shared.recent().truncate(log_id.index, before);
+        self.shared.durable.cut(before);
         Ok(())
     }
 
@@ -350,6 +390,7 @@ impl RaftLogStorage<Types> for LogStore {
         self.perform_and_wait(|done| Operation::Purge { upto: log_id, done })
             .await
             .map_err(|error| failed(ErrorSubject::Log(log_id), ErrorVerb::Delete, error))?;
+        self.shared.durable.advance(log_id);
         self.shared.recent().purge(log_id);
         Ok(())
     }
@@ -358,7 +399,6 @@ impl RaftLogStorage<Types> for LogStore {
 impl Recent {
     /// The state of a log that was just opened.
     pub(super) fn opened(last: Option<LogId>, purged: Option<LogId>, vote: Option<Vote>, committed: Option<LogId>) -> Self {
-        let flushed = last.map_or(0, |last| last.index);
-        Recent { flushed, last, purged, vote, committed, ..Recent::default() }
+        Recent { last, purged, vote, committed, ..Recent::default() }
     }
 }

@@ -13,7 +13,7 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinitio
 use tokio::sync::{mpsc, oneshot};
 
 use super::codec;
-use super::config::{JournalConfig, JournalError};
+use super::config::{DiskDelay, JournalConfig, JournalError};
 use super::engine::{Blob, LogId, RaftEntry, Types, Vote, log_id};
 use super::log_store::{Recent, Shared};
 use super::stop::Stop;
@@ -29,8 +29,8 @@ pub(super) type Done = oneshot::Sender<Result<(), io::Error>>;
 
 /// One operation on the log.
 pub(super) enum Operation {
-    /// Entries at the end.
-    Append { entries: Vec<RaftEntry>, callback: LogFlushed<Types> },
+    /// Entries at the end; nobody waits for them if they have no callback.
+    Append { entries: Vec<RaftEntry>, callback: Option<LogFlushed<Types>> },
     /// A promise to a candidate.
     Vote { vote: Vote, done: Done },
     /// Entries from here on were never committed.
@@ -44,7 +44,11 @@ pub(super) enum Operation {
 impl Operation {
     fn finish(self, result: Result<(), io::Error>) {
         match self {
-            Operation::Append { callback, .. } => callback.log_io_completed(result),
+            Operation::Append { callback, .. } => {
+                if let Some(callback) = callback {
+                    callback.log_io_completed(result);
+                }
+            }
             Operation::Vote { done, .. }
             | Operation::Truncate { done, .. }
             | Operation::Purge { done, .. }
@@ -85,19 +89,27 @@ impl Writer {
         }
     }
 
+    /// The same on the runtime, for a simulator: each transaction takes as long as it is told.
+    pub(super) async fn run_here(mut self, mut operations: mpsc::Receiver<Operation>, limit: usize, delay: Option<DiskDelay>) {
+        let mut batch = Vec::new();
+        while operations.recv_many(&mut batch, limit).await > 0 {
+            if let Some(delay) = &delay {
+                tokio::time::sleep(delay()).await;
+            }
+            self.write(std::mem::take(&mut batch));
+        }
+    }
+
     /// Writes operations in one transaction and reports to each.
     pub(super) fn write(&mut self, batch: Vec<Operation>) {
         let result = match &self.failed {
             Some(reason) => Err(io::Error::other(reason.clone())),
             None => self.transaction(&batch),
         };
-        let last = batch.iter().filter_map(|operation| match operation {
-            Operation::Append { entries, .. } => entries.last().map(|entry| entry.log_id.index),
-            _ => None,
-        });
         match &result {
-            Ok(()) => last.max().into_iter().for_each(|last| self.shared.flushed(last)),
+            Ok(()) => appended(&batch).into_iter().for_each(|last| self.shared.flushed(last)),
             Err(error) => {
+                self.shared.failed();
                 let reason = format!("the log could not be written: {error}");
                 self.stop.now(reason.clone());
                 self.failed.get_or_insert(reason);
@@ -160,6 +172,15 @@ impl Writer {
         self.scratch.shrink_to(64 << 10);
         write.commit().map_err(io::Error::other)
     }
+}
+
+/// The last entry that a batch leaves at the log's end. After a cut there is none: whoever cut knows the end.
+fn appended(batch: &[Operation]) -> Option<LogId> {
+    batch.iter().fold(None, |last, operation| match operation {
+        Operation::Append { entries, .. } => entries.last().map(|entry| entry.log_id).or(last),
+        Operation::Truncate { .. } => None,
+        _ => last,
+    })
 }
 
 fn put<T: serde::Serialize>(meta: &mut redb::Table<'_, &str, &[u8]>, name: &str, value: &T) -> Result<(), io::Error> {

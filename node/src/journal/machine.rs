@@ -13,13 +13,15 @@ use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::{Notify, broadcast};
 
-use super::config::{Executor, JournalConfig, JournalError};
+use super::config::{Executor, FoldListener, JournalConfig, JournalError};
+use super::durable::Durable;
 use super::engine::{LogId, Membership, RaftEntry, Replies, Snapshot, SnapshotMeta, StorageError, Types, weight};
 use super::ledger::{self, Change, Ledger, LedgerError};
 use super::log_store::{LogStore, READ_BYTES, failed};
 use super::port::Applied;
 use super::snapshot_file::SnapshotFile;
 use super::stop::Stop;
+use crate::task::Term;
 
 /// See the head of this file; cheap to clone.
 #[derive(Clone)]
@@ -28,6 +30,8 @@ pub(super) struct Machine {
     executor: Executor,
     applied: broadcast::Sender<Applied>,
     snapshots: Arc<Snapshots>,
+    durable: Durable,
+    listener: Option<FoldListener>,
     stop: Stop,
 }
 
@@ -134,12 +138,14 @@ impl Snapshots {
 impl Machine {
     pub(super) fn new(
         ledger: Ledger,
-        executor: Executor,
+        config: &JournalConfig,
         applied: broadcast::Sender<Applied>,
         snapshots: Arc<Snapshots>,
+        durable: Durable,
         stop: Stop,
     ) -> Self {
-        Machine { ledger, executor, applied, snapshots, stop }
+        let (executor, listener) = (config.executor, config.listener.clone());
+        Machine { ledger, executor, applied, snapshots, durable, listener, stop }
     }
 
     /// Brings the ledger to where this node's log is known to be committed; done before the engine starts, by the same
@@ -181,8 +187,12 @@ impl Machine {
             let replies = Arc::new(replies);
             answers.push(Replies(Arc::clone(&replies)));
             if let Change::Facts(entry) = change {
+                let applied = Applied { index: id.index, entry, replies };
+                if let Some(listener) = &self.listener {
+                    listener(Term(id.leader_id.term), &applied);
+                }
                 // Fails only when nobody listens.
-                let _ = self.applied.send(Applied { index: id.index, entry, replies });
+                let _ = self.applied.send(applied);
             }
         }
         Ok(answers)
@@ -260,6 +270,11 @@ impl RaftStateMachine<Types> for Machine {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<RaftEntry> = entries.into_iter().collect();
+        // The engine counts a leader's own copy while it is being written: it is a copy once it is on the disk.
+        if let Some(last) = entries.last() {
+            let reached = self.durable.reached(last.log_id.index).await;
+            reached.map_err(|error| failed(ErrorSubject::StateMachine, ErrorVerb::Write, error))?;
+        }
         self.work(ErrorVerb::Write, |machine| machine.fold(entries)).await
     }
 

@@ -10,6 +10,7 @@
 mod batch;
 mod codec;
 mod config;
+mod durable;
 mod engine;
 mod entry;
 mod export;
@@ -33,7 +34,7 @@ mod store;
 mod tests;
 
 pub use codec::CodecError;
-pub use config::{DiskDelay, Executor, FreeSpace, JournalConfig, JournalError, OpenBackend, Panicked, WallClock};
+pub use config::{DiskDelay, Executor, FoldListener, FreeSpace, JournalConfig, JournalError, OpenBackend, Panicked, WallClock};
 pub use entry::{Entry, FORMAT, Fact, Member, Reply};
 pub use export::{ExportError, Exported, ExportedEntry, export};
 pub use ledger::{Ledger, LedgerError, Specs};

@@ -2,7 +2,7 @@
 //!
 //! Every request is encoded here, goes out as one mesh message and has its own time-out. While the gate is shut no
 //! AppendEntries and no snapshot leaves; votes do. What can't be sent now is `Unreachable`, so that the engine waits
-//! a little before it tries again.
+//! a little before it tries again. No commit is told that this node's own disk does not have.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::codec;
+use super::durable::Durable;
 use super::engine::{SnapshotMeta, Types, Vote};
 use crate::mesh::{RequestError, Service, SharedMesh};
 use crate::task::NodeId;
@@ -83,6 +84,7 @@ impl Gates {
 pub(super) struct Network {
     pub(super) mesh: SharedMesh,
     pub(super) gates: Arc<Gates>,
+    pub(super) durable: Durable,
     /// How long a vote is asked for, again and again.
     pub(super) vote_window: Duration,
     /// How long each time.
@@ -153,9 +155,14 @@ type Failed<E> = RPCError<u64, EmptyNode, RaftError<u64, E>>;
 impl RaftNetwork<Types> for Link {
     async fn append_entries(
         &mut self,
-        rpc: AppendEntriesRequest<Types>,
+        mut rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RPCError<u64, EmptyNode, RaftError<u64>>> {
+        // News of a commit and nothing else: it waits for this node's disk, but not for so long that it is sent in vain.
+        if let (true, Some(committed)) = (rpc.entries.is_empty(), rpc.leader_commit) {
+            let _ = tokio::time::timeout(option.hard_ttl() / 2, self.network.durable.reached(committed.index)).await;
+        }
+        rpc.leader_commit = self.network.durable.part_of(rpc.leader_commit);
         self.speak()?;
         match self.ask(&AskRef::Append(&rpc), option.hard_ttl()).await? {
             Answer::Append(answer) => Ok(answer),

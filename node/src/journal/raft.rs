@@ -85,20 +85,21 @@ impl RaftJournal {
         let local = mesh.local();
         let (stop, written) = (Stop::new(), Written::default());
         let (applied, _) = broadcast::channel(config.applied_backlog);
-        let log = LogStore::open(&config, &written, stop.clone())?;
+        let log = LogStore::open(&config, &written, stop.clone(), local.0)?;
         let ledger = Ledger::open(&config, retention, &written)?;
         let snapshots = Arc::new(Snapshots::open(&config)?);
-        let machine = Machine::new(ledger.clone(), config.executor, applied.clone(), Arc::clone(&snapshots), stop.clone());
+        let machine = Machine::new(ledger.clone(), &config, applied.clone(), Arc::clone(&snapshots), log.durable(), stop.clone());
         machine.catch_up(&log)?;
         let gates = Arc::new(Gates::new(!log.is_fresh()));
-        let network = Network { mesh, gates: Arc::clone(&gates), vote_window: config.ratify_window, vote_try: config.vote_try };
+        let (vote_window, vote_try) = (config.ratify_window, config.vote_try);
+        let network = Network { mesh, gates: Arc::clone(&gates), durable: log.durable(), vote_window, vote_try };
         let raft = Raft::new(local.0, engine, network, log.clone(), machine)
             .await
             .map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
         // The engine answers this behind its first report of its own state. Without it the status of a restarted node may
         // read as if it had never voted, and its election would not wait for the lease that it may have granted.
         raft.with_raft_state(|_| ()).await.map_err(|fatal| JournalError::Engine(fatal.to_string()))?;
-        let server = Arc::new(Server::new(raft.clone(), Arc::clone(&gates), &config));
+        let server = Arc::new(Server::new(raft.clone(), log.clone(), Arc::clone(&gates), &config));
         stop.guard("answering other nodes", Arc::clone(&server).run(raft_inbox, config.serving));
         let (entrance, batcher) = batch::channel(&config, raft.clone(), stop.clone());
         stop.guard("the batcher", batcher.run());

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::codec;
 use super::config::{FreeSpace, JournalConfig};
 use super::engine::{Raft, Vote};
+use super::log_store::LogStore;
 use super::network::{Answer, Ask, Gates};
 use crate::mesh::Incoming;
 use crate::task::NodeId;
@@ -22,6 +23,7 @@ use crate::task::NodeId;
 /// What answering needs.
 pub(super) struct Server {
     raft: Raft,
+    log: LogStore,
     gates: Arc<Gates>,
     folder: PathBuf,
     free_space: FreeSpace,
@@ -30,9 +32,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(raft: Raft, gates: Arc<Gates>, config: &JournalConfig) -> Self {
+    pub(super) fn new(raft: Raft, log: LogStore, gates: Arc<Gates>, config: &JournalConfig) -> Self {
         Server {
             raft,
+            log,
             gates,
             folder: config.folder.clone(),
             free_space: Arc::clone(&config.free_space),
@@ -83,6 +86,8 @@ impl Server {
                     return None;
                 }
                 let answer = self.raft.append_entries(request).await.ok()?;
+                // What this node appended when it led itself may still be on its way to the disk.
+                self.log.settled().await.ok()?;
                 if answer.is_success() {
                     *self.last_append.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::history::History;
 use super::trace::Trace;
 use crate::journal::{Applied, Fact, Reply};
 use crate::task::{NodeId, TaskId, TaskState, Term};
@@ -23,6 +24,7 @@ pub(super) struct Audit(Arc<Mutex<State>>);
 
 struct State {
     trace: Trace,
+    history: History,
     violations: Vec<String>,
     /// Entry -> what it and the fold's replies to it hash to, and who said so first.
     entries: BTreeMap<u64, (u64, NodeId)>,
@@ -55,9 +57,10 @@ pub struct Tally {
 }
 
 impl Audit {
-    pub(super) fn new(trace: Trace) -> Self {
+    pub(super) fn new(trace: Trace, history: History) -> Self {
         Audit(Arc::new(Mutex::new(State {
             trace,
+            history,
             violations: Vec::new(),
             entries: BTreeMap::new(),
             leaders: BTreeMap::new(),
@@ -86,6 +89,7 @@ impl Audit {
             state.violation(&format!("two leaders act at once: {}", text.join(" and ")));
         }
         let leader = now.first().copied();
+        state.history.acting(leader);
         if let Some((node, term)) = leader {
             state.acted.insert(term);
             state.leads(term, node);
@@ -102,9 +106,9 @@ impl Audit {
     }
 
     /// A node has folded an entry: the same one, with the same effect, as everybody else at this place (H6).
-    pub(super) fn folded(&self, node: NodeId, applied: &Applied) {
+    pub(super) fn folded(&self, node: NodeId, term: Term, applied: &Applied) {
         let mut hasher = DefaultHasher::new();
-        format!("{:?} {:?}", applied.entry, applied.replies).hash(&mut hasher);
+        format!("{term} {:?} {:?}", applied.entry, applied.replies).hash(&mut hasher);
         let hash = hasher.finish();
         let mut state = self.state();
         match state.entries.get(&applied.index) {
@@ -116,6 +120,7 @@ impl Audit {
             }
             None => {
                 state.entries.insert(applied.index, (hash, node));
+                state.history.entry(node, term, hash, applied);
                 state.first_fold(applied);
             }
         }

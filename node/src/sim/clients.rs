@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dunlin_history as history;
+
 use super::random::Random;
 use super::world::World;
 use crate::api::{Request, Response, TaskSelector};
@@ -33,8 +35,8 @@ impl Client {
                     let tasks = self.submit(sequence).await;
                     mine.extend(tasks);
                 }
-                7 => self.act_on(&mine, TaskSelector::Ids, Request::Cancel).await,
-                8 => self.act_on(&mine, TaskSelector::Ids, Request::Retry).await,
+                7 => self.act_on(&mine, Request::Cancel, history::Request::Cancel).await,
+                8 => self.act_on(&mine, Request::Retry, history::Request::Retry).await,
                 _ => self.look_at(&mine).await,
             }
         }
@@ -51,6 +53,8 @@ impl Client {
             tasks.push((self.spec(), Some(key)));
         }
         for _ in 0..TRIES {
+            let asked = |key: &String| history::Request::Submit(key.clone());
+            keys.iter().for_each(|key| self.world.history.invoked(asked(key)));
             let answer = self.ask(Request::Submit { tasks: tasks.clone() }).await;
             if let Some(Response::Submitted(ids)) = answer {
                 let who = format!("c{}", self.number);
@@ -58,9 +62,11 @@ impl Client {
                     let again = if *duplicate { " (again)" } else { "" };
                     self.world.trace.line(&who, &format_args!("has {key} acknowledged as task {task}{again}"));
                     self.world.audit.acknowledged(key, *task);
+                    self.world.history.answered(asked(key), history::Answer::Acknowledged(task.0));
                 }
                 return ids.into_iter().map(|(task, _)| task).collect();
             }
+            keys.iter().for_each(|key| self.world.history.answered(asked(key), history::Answer::Maybe));
             if self.world.calm() {
                 break;
             }
@@ -90,14 +96,20 @@ impl Client {
         spec
     }
 
-    async fn act_on(&mut self, mine: &[TaskId], select: fn(Vec<TaskId>) -> TaskSelector, act: fn(TaskSelector) -> Request) {
+    async fn act_on(&mut self, mine: &[TaskId], act: fn(TaskSelector) -> Request, asked: fn(u64) -> history::Request) {
         if mine.is_empty() {
             return;
         }
         let task = mine[self.random.place(mine.len())];
-        let request = act(select(vec![task]));
+        let request = act(TaskSelector::Ids(vec![task]));
         self.world.trace.line(&format!("c{}", self.number), &format_args!("asks {request:?}"));
-        drop(self.ask(request).await);
+        self.world.history.invoked(asked(task.0));
+        let answer = match self.ask(request).await {
+            Some(Response::Applied(tasks)) if tasks.contains(&task) => history::Answer::Acknowledged(task.0),
+            // Not applied, or not any more: an earlier try of the same request may have been.
+            _ => history::Answer::Maybe,
+        };
+        self.world.history.answered(asked(task.0), answer);
     }
 
     /// What was acknowledged must be found, whoever is asked (H3).
@@ -106,10 +118,11 @@ impl Client {
             return;
         }
         let task = mine[self.random.place(mine.len())];
-        if let Some(Response::Task(view)) = self.ask(Request::Task(task)).await
-            && view.task != task
-        {
-            self.world.audit.violation(&format!("asked for task {task}, answered with task {}", view.task));
+        if let Some(Response::Task(view)) = self.ask(Request::Task(task)).await {
+            self.world.history.observed(view.task, &view.state);
+            if view.task != task {
+                self.world.audit.violation(&format!("asked for task {task}, answered with task {}", view.task));
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use super::world::World;
 use crate::api::SharedApi;
 use crate::clock::Clock;
 use crate::journal::platter::Platter;
-use crate::journal::{Executor, Journal, JournalConfig};
+use crate::journal::{Executor, FoldListener, JournalConfig};
 use crate::leadership::Keep;
 use crate::node::{Node, NodeConfig, Secret, StartError, Surroundings};
 use crate::task::{GroupName, NodeId, Pod};
@@ -97,6 +97,7 @@ fn surroundings(world: &Arc<World>, site: Site, config: &NodeConfig) -> Result<S
     let (wall, platter, slow) = (site.clock.clone(), site.platter.clone(), site.platter.clone());
     let journal = JournalConfig {
         backend: platter.begin(),
+        listener: Some(fold_listener(world, site.node)),
         free_space: Arc::new(move |_| Some(if platter.is_full() { 0 } else { 1 << 30 })),
         executor: Executor::Inline,
         disk_delay: Some(Arc::new(move || {
@@ -122,7 +123,19 @@ fn surroundings(world: &Arc<World>, site: Site, config: &NodeConfig) -> Result<S
     Ok(Surroundings { clock: Arc::new(site.clock), entropy, mesh, inboxes, journal, runner, keep, boot, belongs, lock: None })
 }
 
-/// Follows the node for as long as it lives: its narration, its folds, and its end.
+/// Tells the audit of every fold, also of those by which a ledger catches up before its node is there.
+fn fold_listener(world: &Arc<World>, node: NodeId) -> FoldListener {
+    // The node's remains may outlive the world.
+    let world = Arc::downgrade(world);
+    Arc::new(move |term, applied| {
+        if let Some(world) = world.upgrade() {
+            world.trace.line(&name(node), &format_args!("folds #{} t{term}", applied.index));
+            world.audit.folded(node, term, applied);
+        }
+    })
+}
+
+/// Follows the node for as long as it lives: its narration and its end.
 fn listen(world: &Arc<World>, life: &Arc<Life>) {
     let (seen, heard) = (Arc::clone(world), Arc::clone(life));
     let mut said = life.node.narration();
@@ -136,28 +149,6 @@ fn listen(world: &Arc<World>, life: &Arc<Life>) {
             match line {
                 Ok(line) => seen.trace.line(&name(heard.id), &line.text),
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return,
-            }
-            seen.audit_now();
-        }
-    });
-    let (seen, heard) = (Arc::clone(world), Arc::clone(life));
-    let mut applied = life.node.journal().applied();
-    tokio::spawn(async move {
-        loop {
-            let entry = tokio::select! {
-                biased;
-                () = heard.ended() => return,
-                entry = applied.recv() => entry,
-            };
-            match entry {
-                Ok(entry) => {
-                    seen.trace.line(&name(heard.id), &format_args!("folds #{} t{}", entry.index, entry.entry.term));
-                    seen.audit.folded(heard.id, &entry);
-                }
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    seen.audit.violation(&format!("the audit missed {missed} entries of {}", name(heard.id)));
-                }
                 Err(broadcast::error::RecvError::Closed) => return,
             }
             seen.audit_now();

@@ -1,13 +1,15 @@
 //! The whole swarm in one thread, in simulated time: real nodes, with a network, disks, clocks and tasks that obey a seed.
 //!
 //! A seed enters; a [`Run`] leaves: what was violated, what happened, and a hash of all of it. First comes chaos, with the
-//! invariants looked at after every event; then everything heals, and progress is demanded. Replaced are only the node's
+//! invariants looked at after every event; then everything heals, and progress is demanded. In the end the run's history
+//! is judged once more, by `dunlin-history`. Replaced are only the node's
 //! surroundings (`node/surroundings.rs`): mesh, disks, clock, chance, and what runs the attempts. Not simulated: processes
 //! that are paused, libp2p, the sandbox, files beside the journal's two (they are synced when they are written).
 
 mod audit;
 mod chaos;
 mod clients;
+mod history;
 mod life;
 mod random;
 mod tasks;
@@ -91,6 +93,8 @@ pub struct Run {
     pub violations: Vec<String>,
     /// Over every line and every frame, with its time.
     pub hash: u64,
+    /// What clients saw and journals hold, as `dunlin-history` reads it.
+    pub history: Vec<dunlin_history::Record>,
     /// The last lines, see [`LEGEND`].
     pub lines: Vec<String>,
     /// What it adds up to.
@@ -162,6 +166,7 @@ async fn live(plan: Plan, keep: usize, folder: std::path::PathBuf) -> Run {
     }
     verdict::final_state(&world).await;
     watch.abort();
+    world.history.judged().iter().for_each(|violation| world.audit.violation(violation));
     finish(&world, to_leader, started)
 }
 
@@ -186,6 +191,7 @@ fn finish(world: &World, to_leader: Option<Duration>, started: tokio::time::Inst
         seed: world.plan.seed,
         violations: world.audit.violations(),
         hash: world.trace.hash(),
+        history: world.history.records(),
         lines: world.trace.lines(),
         tally: world.audit.tally(),
         injected: world.injected(),

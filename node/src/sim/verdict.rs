@@ -60,23 +60,23 @@ fn describe(life: &Life) -> String {
     )
 }
 
-/// Every task that a client was told is safe has ended, and all ledgers say the same.
+/// Every task has ended, also those of which no client knows that they are there, and all ledgers say the same.
 pub(super) async fn final_state(world: &Arc<World>) {
-    let mut tasks = world.audit.acknowledged_tasks();
-    loop {
-        let before = tasks.len();
-        let ended = within(world, PROGRESS, "no further acknowledged task has ended", || {
+    let acknowledged = world.audit.acknowledged_tasks();
+    let mut before = usize::MAX;
+    while before > 0 {
+        let mut left = 0;
+        let ended = within(world, PROGRESS, "no further task has ended", || {
             let leader = world.lives().into_iter().find(|life| life.node.acting().is_some());
             let Some(leader) = leader else { return Err("no leader".to_owned()) };
-            tasks.retain(|task| unfinished(&leader, *task).is_some());
-            let open = || tasks.iter().filter_map(|task| unfinished(&leader, *task)).take(5).collect::<Vec<_>>().join(", ");
-            if tasks.is_empty() || tasks.len() < before { Ok(()) } else { Err(open()) }
+            let open = open_tasks(&leader, &acknowledged);
+            left = open.len();
+            if left < before { Ok(()) } else { Err(open.into_iter().take(5).collect::<Vec<_>>().join(", ")) }
         });
-        match ended.await {
-            None => return,
-            Some(_) if tasks.is_empty() => break,
-            Some(_) => {}
+        if ended.await.is_none() {
+            return;
         }
+        before = left;
     }
     let agreed = within(world, AGREEMENT, "nodes have not folded the same entries", || {
         let missing = world.plan.nodes().len() - world.damaged() - world.lives().len();
@@ -92,6 +92,8 @@ pub(super) async fn final_state(world: &Arc<World>) {
     .await;
     if agreed.is_some() {
         compare(world);
+        world.history.healed();
+        holders(world).iter().for_each(|life| hold_down(world, life));
     }
 }
 
@@ -106,13 +108,27 @@ fn holders(world: &World) -> Vec<Arc<Life>> {
     lives
 }
 
-fn unfinished(leader: &Life, task: TaskId) -> Option<String> {
-    match leader.node.ledger().task(task) {
+/// Where one node's ledger has every task, for the history.
+fn hold_down(world: &World, life: &Life) {
+    let last = life.node.ledger().last_task().ok().flatten().unwrap_or_default();
+    for task in (1..=last.0).map(TaskId) {
+        if let Ok(Some(record)) = life.node.ledger().task(task) {
+            world.history.finally(life.id, task, &record.state);
+        }
+    }
+}
+
+/// What has not ended, and what should be there and is not.
+fn open_tasks(leader: &Life, acknowledged: &[TaskId]) -> Vec<String> {
+    let last = leader.node.ledger().last_task().ok().flatten().unwrap_or_default();
+    let missing = acknowledged.iter().copied().filter(|task| *task > last);
+    let state = |task: TaskId| match leader.node.ledger().task(task) {
         Ok(Some(record)) if record.state.is_final() => None,
         Ok(Some(record)) => Some(format!("task {task} is {}", record.state.name())),
         Ok(None) => Some(format!("task {task} is missing")),
         Err(error) => Some(format!("task {task} can't be read: {error}")),
-    }
+    };
+    (1..=last.0).map(TaskId).chain(missing).filter_map(state).collect()
 }
 
 /// All ledgers have the same tasks in the same states with the same attempts (H6), however each came there: live, by

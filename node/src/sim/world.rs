@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::audit::Audit;
 use super::chaos::{Injected, split};
+use super::history::History;
 use super::life::{self, Life, Site};
 use super::random::Random;
 use super::tasks::Ran;
@@ -28,6 +29,7 @@ pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) trace: Trace,
     pub(super) audit: Audit,
+    pub(super) history: History,
     pub(super) ran: Arc<Ran>,
     network: MemoryNetwork,
     sky: Sky,
@@ -60,9 +62,11 @@ impl World {
             let gain = i64::try_from(random.below(100_001)).unwrap_or(0) - 50_000;
             Seat { platter: Platter::default(), clock: SimClock::new(gain), life: None, turn: 0, damaged: false }
         };
+        let history = History::new();
         let seats = plan.nodes().into_iter().map(|node| (node, seat())).collect();
         Arc::new(World {
-            audit: Audit::new(trace.clone()),
+            audit: Audit::new(trace.clone(), history.clone()),
+            history,
             ran: Arc::default(),
             network: MemoryNetwork::in_weather(Arc::new(sky.clone())),
             sky,

@@ -9,6 +9,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use sha2::{Digest, Sha256};
 
 use super::LedgerError;
+use super::lazy::Lazy;
 use super::meta::{self, STANDING, Standing};
 use super::row::{EventRow, EventsRow, StateRow, state_code};
 use super::tables::*;
@@ -32,20 +33,20 @@ pub(in crate::journal) struct Retention {
 /// What every node of this version keeps.
 pub(in crate::journal) const RETENTION: Retention = Retention { finished: 1_000_000, events: 100_000 };
 
-/// The tables of one transaction, opened once.
+/// The tables of one transaction, each opened when it is first needed.
 pub(super) struct Fold<'t> {
     meta: Table<'t, &'static str, &'static [u8]>,
-    specs: Table<'t, u64, &'static [u8]>,
-    states: Table<'t, u64, &'static [u8]>,
-    outputs: Table<'t, u64, OutputRow>,
-    ready: Table<'t, (&'static [u8], u64), (u32, u64)>,
-    delayed: Table<'t, (u64, u64), (u32, u64, &'static [u8])>,
-    keys: Table<'t, &'static [u8; 16], u64>,
-    counts: Table<'t, (&'static [u8], u8), u64>,
-    parked: Table<'t, (u8, u64), ()>,
-    finished: Table<'t, u64, u64>,
-    members: Table<'t, u64, &'static [u8]>,
-    events: Table<'t, u64, &'static [u8]>,
+    specs: Lazy<'t, u64, &'static [u8]>,
+    states: Lazy<'t, u64, &'static [u8]>,
+    outputs: Lazy<'t, u64, OutputRow>,
+    ready: Lazy<'t, (&'static [u8], u64), (u32, u64)>,
+    delayed: Lazy<'t, (u64, u64), (u32, u64, &'static [u8])>,
+    keys: Lazy<'t, &'static [u8; 16], u64>,
+    counts: Lazy<'t, (&'static [u8], u8), u64>,
+    parked: Lazy<'t, (u8, u64), ()>,
+    finished: Lazy<'t, u64, u64>,
+    members: Lazy<'t, u64, &'static [u8]>,
+    events: Lazy<'t, u64, &'static [u8]>,
     standing: Standing,
     changes: BTreeMap<(GroupName, u8), i64>,
     retention: Retention,
@@ -60,17 +61,17 @@ impl<'t> Fold<'t> {
         let standing = meta::get(&meta, STANDING)?;
         Ok(Fold {
             meta,
-            specs: write.open_table(SPECS)?,
-            states: write.open_table(STATES)?,
-            outputs: write.open_table(OUTPUTS)?,
-            ready: write.open_table(READY)?,
-            delayed: write.open_table(DELAYED)?,
-            keys: write.open_table(KEYS)?,
-            counts: write.open_table(COUNTS)?,
-            parked: write.open_table(PARKED)?,
-            finished: write.open_table(FINISHED)?,
-            members: write.open_table(MEMBERS)?,
-            events: write.open_table(EVENTS)?,
+            specs: Lazy::new(write, SPECS),
+            states: Lazy::new(write, STATES),
+            outputs: Lazy::new(write, OUTPUTS),
+            ready: Lazy::new(write, READY),
+            delayed: Lazy::new(write, DELAYED),
+            keys: Lazy::new(write, KEYS),
+            counts: Lazy::new(write, COUNTS),
+            parked: Lazy::new(write, PARKED),
+            finished: Lazy::new(write, FINISHED),
+            members: Lazy::new(write, MEMBERS),
+            events: Lazy::new(write, EVENTS),
             standing,
             changes: BTreeMap::new(),
             retention,
@@ -97,10 +98,10 @@ impl<'t> Fold<'t> {
     pub(super) fn finish(mut self, progress: &meta::Progress) -> Result<(), LedgerError> {
         for ((group, state), change) in std::mem::take(&mut self.changes) {
             let key = (group.as_str().as_bytes(), state);
-            let before = self.counts.get(key)?.map_or(0, |count| count.value());
+            let before = self.counts.open()?.get(key)?.map_or(0, |count| count.value());
             match before.saturating_add_signed(change) {
-                0 => drop(self.counts.remove(key)?),
-                now => drop(self.counts.insert(key, now)?),
+                0 => drop(self.counts.open()?.remove(key)?),
+                now => drop(self.counts.open()?.insert(key, now)?),
             }
         }
         meta::put(&mut self.meta, STANDING, &self.standing)?;
@@ -152,7 +153,7 @@ impl<'t> Fold<'t> {
         let text = format!("swarm {swarm} of {} nodes", members.len());
         self.event(EventKind::Founded, None, None).with(None, text);
         for member in members {
-            self.members.insert(member.node.0, &codec::encode(member)?[..])?;
+            self.members.open()?.insert(member.node.0, &codec::encode(member)?[..])?;
         }
         Ok(Reply::Done)
     }
@@ -170,18 +171,18 @@ impl<'t> Fold<'t> {
     fn submitted(&mut self, at: UnixMillis, spec: &TaskSpec, key: Option<&IdempotencyKey>) -> Result<Reply, LedgerError> {
         let key = key.map(hash_key);
         if let Some(key) = &key
-            && let Some(known) = self.keys.get(key)?
+            && let Some(known) = self.keys.open()?.get(key)?
         {
             return Ok(Reply::Submitted { task: TaskId(known.value()), duplicate: true });
         }
         let task = TaskId(self.standing.last_task + 1);
         self.standing.last_task = task.0;
         if let Some(key) = &key {
-            self.keys.insert(key, task.0)?;
+            self.keys.open()?.insert(key, task.0)?;
         }
         self.scratch.clear();
         codec::encode_into(spec, &mut self.scratch)?;
-        self.specs.insert(task.0, &self.scratch[..])?;
+        self.specs.open()?.insert(task.0, &self.scratch[..])?;
         let record =
             TaskRecord { task, state: TaskState::Queued, submitted_at: at, ended_at: None, attempts: Vec::new(), forgiven: 0 };
         let row = StateRow { record, group: spec.group.clone(), retry: spec.retry, key, finished: None };
@@ -244,7 +245,7 @@ impl<'t> Fold<'t> {
         }
         self.leave(&row)?;
         if let Some(place) = row.finished.take() {
-            self.finished.remove(place)?;
+            self.finished.open()?.remove(place)?;
             self.standing.finished_count -= 1;
         }
         row.record.state = TaskState::Queued;
@@ -257,13 +258,13 @@ impl<'t> Fold<'t> {
     }
 
     fn joined(&mut self, member: &Member) -> Result<Reply, LedgerError> {
-        self.members.insert(member.node.0, &codec::encode(member)?[..])?;
+        self.members.open()?.insert(member.node.0, &codec::encode(member)?[..])?;
         self.event(EventKind::NodeJoined, None, Some(member.node)).with(None, member.name.clone());
         Ok(Reply::Done)
     }
 
     fn left(&mut self, node: NodeId) -> Result<Reply, LedgerError> {
-        if self.members.remove(node.0)?.is_some() {
+        if self.members.open()?.remove(node.0)?.is_some() {
             self.event(EventKind::NodeLeft, None, Some(node));
         }
         Ok(Reply::Done)
@@ -276,13 +277,13 @@ impl<'t> Fold<'t> {
         }
     }
 
-    fn load(&self, task: TaskId) -> Result<Option<StateRow>, LedgerError> {
-        self.states.get(task.0)?.map(|bytes| StateRow::decode(task, bytes.value())).transpose().map_err(Into::into)
+    fn load(&mut self, task: TaskId) -> Result<Option<StateRow>, LedgerError> {
+        self.states.open()?.get(task.0)?.map(|bytes| StateRow::decode(task, bytes.value())).transpose().map_err(Into::into)
     }
 
     fn store(&mut self, row: &StateRow) -> Result<(), LedgerError> {
         row.encode(&mut self.scratch);
-        self.states.insert(row.record.task.0, &self.scratch[..])?;
+        self.states.open()?.insert(row.record.task.0, &self.scratch[..])?;
         Ok(())
     }
 
@@ -290,10 +291,10 @@ impl<'t> Fold<'t> {
     fn leave(&mut self, row: &StateRow) -> Result<(), LedgerError> {
         let task = row.record.task.0;
         match &row.record.state {
-            TaskState::Queued => drop(self.ready.remove((row.group.as_str().as_bytes(), task))?),
-            TaskState::Delayed { until } => drop(self.delayed.remove((until.0, task))?),
+            TaskState::Queued => drop(self.ready.open()?.remove((row.group.as_str().as_bytes(), task))?),
+            TaskState::Delayed { until } => drop(self.delayed.open()?.remove((until.0, task))?),
             TaskState::Succeeded => {}
-            parked => drop(self.parked.remove((state_code(parked), task))?),
+            parked => drop(self.parked.open()?.remove((state_code(parked), task))?),
         }
         self.count(row, -1);
         Ok(())
@@ -305,12 +306,12 @@ impl<'t> Fold<'t> {
         let group = row.group.as_str().as_bytes();
         let next = record.next_attempt().0;
         match &record.state {
-            TaskState::Queued => drop(self.ready.insert((group, record.task.0), (next, record.submitted_at.0))?),
+            TaskState::Queued => drop(self.ready.open()?.insert((group, record.task.0), (next, record.submitted_at.0))?),
             TaskState::Delayed { until } => {
-                drop(self.delayed.insert((until.0, record.task.0), (next, record.submitted_at.0, group))?);
+                drop(self.delayed.open()?.insert((until.0, record.task.0), (next, record.submitted_at.0, group))?);
             }
             TaskState::Succeeded => {}
-            parked => drop(self.parked.insert((state_code(parked), record.task.0), ())?),
+            parked => drop(self.parked.open()?.insert((state_code(parked), record.task.0), ())?),
         }
         self.count(row, 1);
         Ok(())
@@ -326,11 +327,11 @@ impl<'t> Fold<'t> {
         }
         row.record.ended_at = Some(at);
         row.finished = Some(self.standing.finished_next);
-        self.finished.insert(self.standing.finished_next, row.record.task.0)?;
+        self.finished.open()?.insert(self.standing.finished_next, row.record.task.0)?;
         self.standing.finished_next += 1;
         self.standing.finished_count += 1;
         while self.standing.finished_count > self.retention.finished {
-            let Some(oldest) = self.finished.pop_first()?.map(|(_, task)| TaskId(task.value())) else { break };
+            let Some(oldest) = self.finished.open()?.pop_first()?.map(|(_, task)| TaskId(task.value())) else { break };
             self.standing.finished_count -= 1;
             self.forget(oldest)?;
         }
@@ -341,23 +342,23 @@ impl<'t> Fold<'t> {
         let Some(row) = self.load(task)? else { return Ok(()) };
         self.leave(&row)?;
         if let Some(key) = &row.key {
-            self.keys.remove(key)?;
+            self.keys.open()?.remove(key)?;
         }
-        self.states.remove(task.0)?;
-        self.specs.remove(task.0)?;
-        self.outputs.remove(task.0)?;
+        self.states.open()?.remove(task.0)?;
+        self.specs.open()?.remove(task.0)?;
+        self.outputs.open()?.remove(task.0)?;
         Ok(())
     }
 
     fn keep_output(&mut self, end: &AttemptEnd) -> Result<(), LedgerError> {
         if end.stdout.total == 0 && end.stderr.total == 0 {
             if end.attempt.0 > 1 {
-                self.outputs.remove(end.task.0)?;
+                self.outputs.open()?.remove(end.task.0)?;
             }
             return Ok(());
         }
         let value = (end.stdout.total, end.stderr.total, &end.stdout.tail[..], &end.stderr.tail[..]);
-        self.outputs.insert(end.task.0, value)?;
+        self.outputs.open()?.insert(end.task.0, value)?;
         Ok(())
     }
 
@@ -373,12 +374,12 @@ impl<'t> Fold<'t> {
         }
         let row = EventsRow { at: entry.at, term: entry.term, events: std::mem::take(&mut self.happened) };
         row.encode(&mut self.scratch);
-        self.events.insert(index, &self.scratch[..])?;
+        self.events.open()?.insert(index, &self.scratch[..])?;
         self.happened = row.events;
         self.happened.clear();
         let oldest = index.saturating_sub(self.retention.events);
-        while self.events.first()?.is_some_and(|(first, _)| first.value() <= oldest) {
-            self.events.pop_first()?;
+        while self.events.open()?.first()?.is_some_and(|(first, _)| first.value() <= oldest) {
+            self.events.open()?.pop_first()?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 mod fold;
 mod layout;
+mod lazy;
 mod meta;
 mod queries;
 mod row;

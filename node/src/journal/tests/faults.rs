@@ -43,7 +43,7 @@ async fn a_lost_or_damaged_ledger_is_made_again_from_the_log() {
             _ => std::fs::write(&path, []).unwrap(),
         }
         node = open_in(&hub, id.0, folder, plain).await.unwrap();
-        node.leads().await;
+        node.wins().await;
         node.until("all is folded", |status| status.applied == status.last.index).await;
         let again = node.journal.ledger().tasks(&ledger::TaskQuery { limit: 100, ..Default::default() }).unwrap();
         assert_eq!(rows, again, "after the ledger was {damage}");
@@ -63,7 +63,7 @@ async fn a_ledger_lost_after_a_purge_is_made_again_from_the_snapshot() {
         node.submit(term, 1).await;
     }
     let node = node.restart(&hub, tune).await;
-    node.leads().await;
+    node.wins().await;
     node.until("all is folded", |status| status.applied == status.last.index).await;
     let tasks = node.journal.ledger().last_task().unwrap();
     node.journal.stop().await;
@@ -128,7 +128,7 @@ async fn a_full_disk_takes_no_new_tasks_but_lets_the_others_end() {
     let hub = Arc::new(Hub::default());
     let node = one_with_tasks(&hub, |config| config.free_space = Arc::new(|_| Some(33 << 20)), 1).await;
     let node = node.restart(&hub, |config| config.free_space = Arc::new(|_| Some(31 << 20))).await;
-    let term = node.leads().await;
+    let term = node.wins().await;
     assert_eq!(node.journal.propose(term, vec![submitted()]).await, Err(ProposeError::DiskFull));
     node.folds(node.last()).await;
     let cancelled = node.journal.propose(term, vec![Fact::Cancelled { task: TaskId(1) }]).await.unwrap();
@@ -188,7 +188,8 @@ async fn a_failed_fsync_stops_the_journal_and_nothing_is_acknowledged_after_it()
     let Node { folder, journal, .. } = node;
     drop(journal);
     let node = open_in(&hub, 1, folder, plain).await.unwrap();
-    node.until("all is folded", |status| status.is_leader && status.applied == status.last.index).await;
+    node.wins().await;
+    node.until("all is folded", |status| status.applied == status.last.index).await;
     // The refused one may or may not be there; the acknowledged ones must be.
     assert!(node.journal.ledger().last_task().unwrap() >= Some(TaskId(3)));
 }

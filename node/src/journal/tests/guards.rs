@@ -17,7 +17,7 @@ use crate::journal::log_store::LogStore;
 use crate::journal::network::{Answer, AskRef};
 use crate::journal::stop::Stop;
 use crate::journal::store::Written;
-use crate::journal::{Journal, codec};
+use crate::journal::{Journal, JournalConfig, codec};
 use crate::mesh::{Mesh, RequestError, Service};
 use crate::task::*;
 
@@ -68,13 +68,13 @@ async fn what_was_taken_back_is_not_there_after_a_restart() {
         let entries = log.read(0, u64::MAX, usize::MAX).unwrap();
         entries.iter().map(|entry| (entry.log_id.leader_id.term, entry.log_id.index)).collect()
     };
-    let mut log = LogStore::open(&config, &Written::default(), Stop::new()).unwrap();
+    let mut log = LogStore::open(&config, &Written::default(), Stop::new(), 1).unwrap();
     log.blocking_append((1..=5).map(|index| entry(1, index))).await.unwrap();
     log.truncate(log_id(1, 3)).await.unwrap();
     log.blocking_append([entry(2, 3)]).await.unwrap();
     assert_eq!(terms(&log), [(1, 1), (1, 2), (2, 3)]);
     log.close().await;
-    let log = LogStore::open(&config, &Written::default(), Stop::new()).unwrap();
+    let log = LogStore::open(&config, &Written::default(), Stop::new(), 1).unwrap();
     assert_eq!(log.last(), Some(log_id(2, 3)));
     assert_eq!(terms(&log), [(1, 1), (1, 2), (2, 3)]);
 }
@@ -102,7 +102,7 @@ async fn a_silent_leader_writes_nothing_on_other_disks() {
 struct Slow {
     file: redb::backends::FileBackend,
     begun: std::sync::mpsc::SyncSender<()>,
-    may_end: Arc<(Mutex<bool>, Condvar)>,
+    may_end: &'static (Mutex<bool>, Condvar),
 }
 
 impl redb::StorageBackend for Slow {
@@ -138,15 +138,15 @@ impl redb::StorageBackend for Slow {
 async fn an_append_is_acknowledged_when_the_disk_has_it_and_not_before() {
     let folder = tempfile::tempdir().unwrap();
     let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
-    let may_end = Arc::new((Mutex::new(true), Condvar::new()));
-    let gate = Arc::clone(&may_end);
+    static MAY_END: (Mutex<bool>, Condvar) = (Mutex::new(true), Condvar::new());
+    let may_end = &MAY_END;
     let mut config = config(&folder, plain);
     config.backend = Arc::new(move |path| {
         let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let file = redb::backends::FileBackend::new(file).map_err(io::Error::other)?;
-        Ok(Box::new(Slow { file, begun: begun.clone(), may_end: Arc::clone(&gate) }))
+        Ok(Box::new(Slow { file, begun: begun.clone(), may_end }))
     });
-    let mut log = LogStore::open(&config, &Written::default(), Stop::new()).unwrap();
+    let mut log = LogStore::open(&config, &Written::default(), Stop::new(), 1).unwrap();
     *may_end.0.lock().unwrap() = false;
     let mut appended = Box::pin(log.blocking_append([RaftEntry { log_id: log_id(1, 1), payload: EntryPayload::Blank }]));
     assert!(futures::poll!(&mut appended).is_pending());
@@ -157,14 +157,61 @@ async fn an_append_is_acknowledged_when_the_disk_has_it_and_not_before() {
     tokio::time::timeout(PATIENCE, appended).await.unwrap().unwrap();
 }
 
+/// The disk of the leader in the test below: whether its syncs may end.
+static LEADERS_DISK: (Mutex<bool>, Condvar) = (Mutex::new(true), Condvar::new());
+
+fn with_a_disk_that_waits(config: &mut JournalConfig) {
+    config.backend = Arc::new(|path| {
+        let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = redb::backends::FileBackend::new(file).map_err(io::Error::other)?;
+        let (begun, _) = std::sync::mpsc::sync_channel(1);
+        Ok(Box::new(Slow { file, begun, may_end: &LEADERS_DISK }))
+    });
+}
+
+fn let_the_leaders_disk(go_on: bool) {
+    *LEADERS_DISK.0.lock().unwrap() = go_on;
+    LEADERS_DISK.1.notify_all();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_the_followers_disks_have_is_neither_acknowledged_nor_told_to_be_committed() {
+    let hub = Arc::new(Hub::default());
+    let (nodes, term) = three_with(&hub, with_a_disk_that_waits, plain).await;
+    nodes[0].submit(term, 1).await;
+    let last = nodes[0].last();
+    nodes[1].folds(last).await;
+    nodes[2].folds(last).await;
+    let_the_leaders_disk(false);
+    let mut proposed = nodes[0].journal.propose(term, vec![submitted()]);
+    // It is sent while the leader's own disk still writes it, ...
+    let there = |node: &Node| node.last() == last + 1;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !(there(&nodes[1]) && there(&nodes[2])) {
+        assert!(futures::poll!(&mut proposed).is_pending(), "acknowledged before the leader's disk had it");
+        assert!(tokio::time::Instant::now() < deadline, "the followers wait for the leader's disk");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // ... but that is all: a power cut of the leader could still undo it. That nothing follows can only be seen by waiting.
+    let answered = tokio::time::timeout(Duration::from_millis(700), &mut proposed).await;
+    assert!(answered.is_err(), "acknowledged before the leader's disk had it: {answered:?}");
+    assert!(nodes.iter().all(|node| node.applied() == last), "folded before the leader's disk had it");
+    let_the_leaders_disk(true);
+    tokio::time::timeout(PATIENCE, proposed).await.unwrap().unwrap();
+    nodes[1].folds(last + 1).await;
+    nodes[2].folds(last + 1).await;
+}
+
 #[tokio::test]
 async fn a_vote_is_known_after_a_restart_and_given_once() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&folder, |config| config.executor = Executor::Inline);
-    let mut log = LogStore::open(&config, &Written::default(), Stop::new()).unwrap();
+    let mut log = LogStore::open(&config, &Written::default(), Stop::new(), 1).unwrap();
     log.save_vote(&Vote::new(7, 2)).await.unwrap();
     // Without a close: what is promised is on the disk when the promise returns.
     drop(log);
-    let mut log = LogStore::open(&config, &Written::default(), Stop::new()).unwrap();
+    // The writer notices that nobody is left.
+    tokio::task::yield_now().await;
+    let mut log = LogStore::open(&config, &Written::default(), Stop::new(), 1).unwrap();
     assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(7, 2)));
 }

@@ -171,6 +171,10 @@ impl Node {
         self.journal.status().borrow().last.index
     }
 
+    pub(super) fn applied(&self) -> u64 {
+        self.journal.status().borrow().applied
+    }
+
     pub(super) async fn leads(&self) -> Term {
         self.until("it leads", |status| status.is_leader).await.term
     }
@@ -181,6 +185,12 @@ impl Node {
         let replies = self.journal.propose(term, vec![Fact::Opened { leader: self.id }]).await.unwrap();
         assert_eq!(replies, [Reply::Done]);
         term
+    }
+
+    /// Is elected and opens its term, as a node must after every restart.
+    pub(super) async fn wins(&self) -> Term {
+        self.journal.elect().await.unwrap();
+        self.opens().await
     }
 
     pub(super) async fn submit(&self, term: Term, count: usize) -> Vec<TaskId> {
@@ -227,8 +237,13 @@ pub(super) fn ids(replies: &[Reply]) -> Vec<TaskId> {
 
 /// Three voters; the first leads and has opened its term.
 pub(super) async fn three(hub: &Arc<Hub>, tune: Tune) -> (Vec<Node>, Term) {
+    three_with(hub, tune, tune).await
+}
+
+/// Three of which the first, the leader, is configured in another way.
+pub(super) async fn three_with(hub: &Arc<Hub>, leader: Tune, others: Tune) -> (Vec<Node>, Term) {
     let mut nodes = Vec::new();
-    for id in 1..=3 {
+    for (id, tune) in [(1, leader), (2, others), (3, others)] {
         nodes.push(open(hub, id, tune).await);
     }
     nodes[0].journal.initialize(vec![NodeId(1), NodeId(2), NodeId(3)]).await.unwrap();

@@ -20,7 +20,9 @@ async fn a_single_node_remembers_everything_after_a_restart() {
     let known = node.journal.status().borrow().clone();
     assert_eq!(known.term, term, "who starts from the journal's term must not see the engine's before it has read its vote");
     assert_eq!(known.voters, [NodeId(1)]);
-    let again = node.leads().await;
+    assert!(!known.is_leader, "a restarted leader went on in the term in which it may have lost what it had sent");
+    let again = node.wins().await;
+    assert!(again > term);
     node.folds(last.index).await;
     assert_eq!(node.journal.ledger().task(TaskId(3)).unwrap().unwrap().state, TaskState::Queued);
     assert_eq!(node.submit(again, 1).await, [TaskId(4)]);
@@ -116,7 +118,7 @@ async fn old_log_gives_way_to_snapshots() {
     submitted += node.submit(term, 100).await.len();
     let rows = node.rows();
     let node = node.restart(&hub, tune).await;
-    node.leads().await;
+    node.wins().await;
     assert_eq!(node.journal.ledger().last_task().unwrap(), Some(TaskId(submitted as u64)));
     assert!(rows.len() > 1_000);
 }
