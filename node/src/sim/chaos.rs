@@ -33,6 +33,8 @@ pub struct Injected {
     pub failed_syncs: u64,
     /// Disks that were slow for a while.
     pub slow_disks: u64,
+    /// Leaders that died while their disk was behind those of their followers.
+    pub outrun: u64,
     /// Bits flipped.
     pub flips: u64,
     /// Wall clocks set up to an hour off.
@@ -47,6 +49,32 @@ pub(super) async fn run(world: &Arc<World>, mut random: Random, time: Duration) 
         tokio::time::sleep(pause).await;
         one(world, &mut random);
         world.audit_now();
+    }
+}
+
+/// A leader sends an entry while its own disk still writes it: from time to time it dies in between, and one of those who may
+/// have the entry is away while the others go on.
+pub(super) async fn outrun_leaders(world: Arc<World>, mut random: Random) {
+    loop {
+        let pause = random.millis(500, 6_000);
+        tokio::time::sleep(pause).await;
+        if world.calm() {
+            return;
+        }
+        let behind = random.millis(60, 500);
+        let Some(leader) = world.slow_leader(behind) else { continue };
+        tokio::time::sleep(behind * u32::try_from(random.below(90)).unwrap_or(0) / 100).await;
+        let away = world.any_node(&mut random);
+        let cut = random.chance(600) && away != leader;
+        if cut {
+            world.isolate(away, true);
+        }
+        world.outrun(leader, random.chance(500), random.millis(10, 400));
+        let pause = random.millis(500, 4_000);
+        tokio::time::sleep(pause).await;
+        if cut {
+            world.isolate(away, false);
+        }
     }
 }
 

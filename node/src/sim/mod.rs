@@ -157,6 +157,7 @@ async fn live(plan: Plan, keep: usize, folder: std::path::PathBuf) -> Run {
         .map(|client| tokio::spawn(client.run()))
         .collect();
     let watch = tokio::spawn(watch(Arc::clone(&world)));
+    tokio::spawn(chaos::outrun_leaders(Arc::clone(&world), Random::new(plan.seed, 8)));
     chaos::run(&world, Random::new(plan.seed, 7), plan.chaos).await;
     trace.line(&"swarm", &"everything heals");
     world.heal();

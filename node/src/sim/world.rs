@@ -310,6 +310,34 @@ impl World {
         self.for_a_while(node, time, &text, move |platter, on| platter.slow_down(if on { delay } else { Duration::ZERO }));
     }
 
+    /// The disk of the node that leads falls behind; says which that is.
+    pub(super) fn slow_leader(&self, by: Duration) -> Option<NodeId> {
+        let leader = self.lives().into_iter().find(|life| life.node.acting().is_some())?.id;
+        self.trace.line(&name(leader), &format_args!("leads, and its disk falls {by:?} behind"));
+        self.seats().get(&leader)?.platter.slow_down(by);
+        Some(leader)
+    }
+
+    /// It dies before its disk has caught up.
+    pub(super) fn outrun(self: &Arc<Self>, leader: NodeId, power: bool, restart: Duration) {
+        if self.calm() {
+            return;
+        }
+        if let Some(seat) = self.seats().get(&leader) {
+            seat.platter.slow_down(Duration::ZERO);
+        }
+        self.count(|injected| injected.outrun += 1);
+        if power { self.cut_power(leader, restart) } else { self.kill(leader, restart, "killed behind its followers") }
+    }
+
+    /// Cuts a node off from all others, or mends that.
+    pub(super) fn isolate(&self, node: NodeId, on: bool) {
+        self.trace.line(&"chaos", &format_args!("{} {}", if on { "cuts off" } else { "mends" }, name(node)));
+        for other in self.plan.nodes().into_iter().filter(|other| *other != node) {
+            if on { self.network.cut(node, other) } else { self.network.heal(node, other) }
+        }
+    }
+
     fn for_a_while(
         self: &Arc<Self>,
         node: NodeId,

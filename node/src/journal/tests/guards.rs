@@ -79,6 +79,27 @@ async fn what_was_taken_back_is_not_there_after_a_restart() {
     assert_eq!(terms(&log), [(1, 1), (1, 2), (2, 3)]);
 }
 
+#[tokio::test]
+async fn a_commit_is_written_down_only_as_far_as_the_disk_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder, |config| config.executor = Executor::Inline);
+    let entry = |term, index| RaftEntry { log_id: log_id(term, index), payload: EntryPayload::Blank };
+    let open = || LogStore::open(&config, &Written::default(), Stop::new(), 1).unwrap();
+    let mut log = open();
+    log.blocking_append((1..=4).map(|index| entry(1, index))).await.unwrap();
+    // A leader's fifth entry, which two others have, is still on its way to the disk when the power goes.
+    log.save_committed(Some(log_id(1, 5))).await.unwrap();
+    log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
+    drop(log);
+    tokio::task::yield_now().await;
+    // The next leader has never seen it and puts another one there, which may never be committed.
+    let mut log = open();
+    log.blocking_append([entry(2, 5)]).await.unwrap();
+    drop(log);
+    tokio::task::yield_now().await;
+    assert_eq!(open().bounds().1, Some(log_id(1, 4)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_leader_writes_nothing_on_other_disks() {
     let hub = Arc::new(Hub::default());
@@ -169,9 +190,21 @@ fn with_a_disk_that_waits(config: &mut JournalConfig) {
     });
 }
 
-fn let_the_leaders_disk(go_on: bool) {
-    *LEADERS_DISK.0.lock().unwrap() = go_on;
-    LEADERS_DISK.1.notify_all();
+/// Holds up the leader's disk for as long as it lives; a test that fails must end too.
+struct HeldUp;
+
+impl HeldUp {
+    fn now() -> Self {
+        *LEADERS_DISK.0.lock().unwrap() = false;
+        HeldUp
+    }
+}
+
+impl Drop for HeldUp {
+    fn drop(&mut self) {
+        *LEADERS_DISK.0.lock().unwrap() = true;
+        LEADERS_DISK.1.notify_all();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,7 +215,7 @@ async fn what_only_the_followers_disks_have_is_neither_acknowledged_nor_told_to_
     let last = nodes[0].last();
     nodes[1].folds(last).await;
     nodes[2].folds(last).await;
-    let_the_leaders_disk(false);
+    let held_up = HeldUp::now();
     let mut proposed = nodes[0].journal.propose(term, vec![submitted()]);
     // It is sent while the leader's own disk still writes it, ...
     let there = |node: &Node| node.last() == last + 1;
@@ -196,7 +229,7 @@ async fn what_only_the_followers_disks_have_is_neither_acknowledged_nor_told_to_
     let answered = tokio::time::timeout(Duration::from_millis(700), &mut proposed).await;
     assert!(answered.is_err(), "acknowledged before the leader's disk had it: {answered:?}");
     assert!(nodes.iter().all(|node| node.applied() == last), "folded before the leader's disk had it");
-    let_the_leaders_disk(true);
+    drop(held_up);
     tokio::time::timeout(PATIENCE, proposed).await.unwrap().unwrap();
     nodes[1].folds(last + 1).await;
     nodes[2].folds(last + 1).await;
