@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dunlin_node::sandbox::{Handlers, Launch, ResolvedLimits, Sandbox, SandboxConfig, enter_if_child};
+use dunlin_node::sandbox::{Handlers, Isolation, Launch, ResolvedLimits, Sandbox, SandboxConfig, enter_if_child};
 use dunlin_node::task::Outcome;
 use tokio::sync::watch;
 
@@ -67,7 +67,14 @@ async fn run(sandbox: &Sandbox, root: &std::path::Path, n: usize) -> Result<(), 
     let name = format!("{n}-1");
     let env = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
     let scratch = root.join("scratch").join(&name);
-    let launch = Launch { name, argv: vec!["/bin/true".to_owned()], env, scratch, limits: ResolvedLimits::default() };
+    let launch = Launch {
+        name,
+        argv: vec!["/bin/true".to_owned()],
+        env,
+        scratch,
+        limits: ResolvedLimits::default(),
+        isolation: Isolation::default(),
+    };
     let (_cancel, never) = watch::channel(false);
     let report = sandbox.run(launch, Bytes::new(), never, None).await;
     if report.outcome == Outcome::Exited(0) { Ok(()) } else { Err(report.outcome.to_string()) }

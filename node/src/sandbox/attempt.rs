@@ -20,9 +20,10 @@ use tokio::time::timeout;
 
 use super::capture::Capture;
 use super::host::Shared;
+use super::shelter::Shelter;
 use super::spec::{Launch, Output, OutputStream, Report};
 use super::supervisor;
-use super::wire::{self, CANCEL, Ended, Lines};
+use super::wire::{self, CANCEL, Ended, Lines, Order};
 use crate::task::{Captured, LostWhy, Outcome, Usage};
 
 /// After the tree is dead its pipes can only be open if somebody outside of it was given them; nobody waits for that.
@@ -66,14 +67,21 @@ impl Attempt {
             return Report::without_outputs(Outcome::Cancelled);
         }
         let shared = Arc::clone(&self.shared);
-        let scratch = match shared.scratch.make(&self.launch.scratch).map_err(fault("make the scratch directory")) {
+        let shelter = match shared.shelter(&self.launch.isolation) {
+            Ok(shelter) => shelter,
+            Err(refused) => return Report::without_outputs(refused),
+        };
+        // Until everything of this task is gone nobody else is its user.
+        let slot = shared.slots.take();
+        let shelter = Shelter { user: slot.user(), ..shelter };
+        let scratch = match shared.scratch.make(&self.launch.scratch, shelter.user).map_err(fault("make the scratch directory")) {
             Ok((scratch, path)) => {
                 self.launch.scratch = path; // Absolute: the zygote stands elsewhere.
                 scratch
             }
             Err(outcome) => return Report::without_outputs(outcome),
         };
-        let report = self.run_in_scratch().await.unwrap_or_else(Report::without_outputs);
+        let report = self.run_in_scratch(shelter).await.unwrap_or_else(Report::without_outputs);
         if !shared.scratch.remove_empty(&scratch) {
             let removed = tokio::task::spawn_blocking(move || shared.scratch.remove(&scratch)).await;
             if let Ok(Err(error)) = removed {
@@ -83,10 +91,12 @@ impl Attempt {
         report
     }
 
-    async fn run_in_scratch(mut self) -> Result<Report, Outcome> {
+    async fn run_in_scratch(mut self, shelter: Shelter) -> Result<Report, Outcome> {
         let (mut ends, lines) = self.open().map_err(fault("open its pipes"))?;
-        let launch = wire::frame(&self.launch).map_err(fault("describe the launch"))?;
-        self.shared.launch(&lines).await.map_err(fault("start a supervisor"))?;
+        let birth = shelter.birth;
+        let order = Order { launch: self.launch.clone(), shelter };
+        let launch = wire::frame(&order).map_err(fault("describe the launch"))?;
+        self.shared.launch(birth, &lines).await.map_err(fault("start a supervisor"))?;
         drop(lines); // Otherwise the pipes would never end.
 
         let ended = self.until_ended(&mut ends, &launch).await;

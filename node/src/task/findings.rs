@@ -30,6 +30,8 @@ pub enum Layer {
     PidNamespace,
     /// A mount namespace: folders of the node are covered.
     MountNamespace,
+    /// Everything but the scratch folder is mounted read-only.
+    ReadOnlyMounts,
     /// A namespace for System V queues and shared memory.
     IpcNamespace,
     /// A namespace for the machine's name.
@@ -58,6 +60,7 @@ impl fmt::Display for Layer {
             Layer::UserNamespace => f.write_str("user namespace"),
             Layer::PidNamespace => f.write_str("pid namespace"),
             Layer::MountNamespace => f.write_str("mount namespace"),
+            Layer::ReadOnlyMounts => f.write_str("read-only mounts"),
             Layer::IpcNamespace => f.write_str("ipc namespace"),
             Layer::UtsNamespace => f.write_str("uts namespace"),
             Layer::NetworkNamespace => f.write_str("network namespace"),
@@ -81,6 +84,8 @@ pub enum Property {
     SecretsHidden,
     /// The task can't write outside of its scratch folder.
     WritesConfined,
+    /// The task can't change modes, owners and times of files outside of it either, which Landlock does not control.
+    ModesConfined,
     /// The task gets the network that it was granted and no other.
     NetworkControlled,
     /// Everything that the task started dies with it, also when node and zygote are killed.
@@ -89,10 +94,11 @@ pub enum Property {
 
 impl Property {
     /// Every property.
-    pub const ALL: [Property; 5] = [
+    pub const ALL: [Property; 6] = [
         Property::NodeUnreachable,
         Property::SecretsHidden,
         Property::WritesConfined,
+        Property::ModesConfined,
         Property::NetworkControlled,
         Property::TreeDies,
     ];
@@ -108,6 +114,7 @@ impl Property {
             // Landlock also refuses to trace or to look into processes that are not restricted as the task is.
             Property::SecretsHidden => landlock > 0,
             Property::WritesConfined => landlock >= LANDLOCK_TRUNCATE,
+            Property::ModesConfined => has(Layer::ReadOnlyMounts) || has(Layer::UidPerSlot),
             Property::NetworkControlled => has(Layer::Seccomp),
             Property::TreeDies => has(Layer::PidNamespace),
         }
@@ -120,6 +127,7 @@ impl fmt::Display for Property {
             Property::NodeUnreachable => "the node can't be killed",
             Property::SecretsHidden => "the node's secrets can't be read",
             Property::WritesConfined => "writes stay in the scratch folder",
+            Property::ModesConfined => "modes and times of other files can't be changed",
             Property::NetworkControlled => "the network is what was granted",
             Property::TreeDies => "the whole tree dies",
         })
@@ -207,7 +215,8 @@ impl Findings {
 }
 
 fn cut(text: &mut String) {
-    text.truncate(text.floor_char_boundary(MAX_WORDS));
+    let end = (0..=MAX_WORDS.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    text.truncate(end.unwrap_or(0));
 }
 
 #[cfg(test)]
@@ -220,25 +229,27 @@ mod tests {
 
     #[test]
     fn a_level_follows_from_what_holds_and_not_from_how() {
-        use Layer::{Landlock, MountNamespace, PidNamespace, Seccomp, UidPerSlot};
-        assert_eq!(level(&[PidNamespace, MountNamespace, Landlock(7), Seccomp]), Level::Full);
+        use Layer::{Landlock, PidNamespace, ReadOnlyMounts, Seccomp, UidPerSlot};
+        assert_eq!(level(&[PidNamespace, ReadOnlyMounts, Landlock(7), Seccomp]), Level::Full);
         // Signals are kept inside, but with node and zygote killed nobody is left to end the tree.
         assert_eq!(level(&[Landlock(7), Seccomp]), Level::Partial);
         assert_eq!(level(&[Landlock(7), Seccomp, UidPerSlot]), Level::Partial);
-        assert_eq!(level(&[PidNamespace, Landlock(3), Seccomp]), Level::Full);
+        assert_eq!(level(&[PidNamespace, UidPerSlot, Landlock(3), Seccomp]), Level::Full);
+        // A task of the node's own user could take away the node's right to its own files.
+        assert_eq!(level(&[PidNamespace, Landlock(7), Seccomp]), Level::Partial);
         // A task could empty files that it may not write.
         assert_eq!(level(&[PidNamespace, Landlock(2), Seccomp]), Level::ProcessOnly);
-        assert_eq!(level(&[PidNamespace, MountNamespace, Seccomp]), Level::ProcessOnly);
+        assert_eq!(level(&[PidNamespace, ReadOnlyMounts, Seccomp]), Level::ProcessOnly);
         assert_eq!(level(&[PidNamespace, Landlock(7)]), Level::ProcessOnly);
         assert_eq!(level(&[]), Level::ProcessOnly);
     }
 
     #[test]
     fn each_layer_that_is_taken_away_never_raises_the_level() {
-        use Layer::{Landlock, PidNamespace, Seccomp, UidPerSlot};
-        let all = [PidNamespace, Landlock(7), Seccomp, UidPerSlot];
-        for mask in 0..16_usize {
-            let some: Vec<Layer> = (0..4).filter(|bit| mask >> bit & 1 == 1).map(|bit| all[bit]).collect();
+        use Layer::{Landlock, PidNamespace, ReadOnlyMounts, Seccomp, UidPerSlot};
+        let all = [PidNamespace, Landlock(7), Seccomp, UidPerSlot, ReadOnlyMounts];
+        for mask in 0..32_usize {
+            let some: Vec<Layer> = (0..5).filter(|bit| mask >> bit & 1 == 1).map(|bit| all[bit]).collect();
             for without in &some {
                 let fewer: Vec<Layer> = some.iter().copied().filter(|layer| layer != without).collect();
                 assert!(level(&fewer) <= level(&some), "{some:?} without {without}");
@@ -252,7 +263,10 @@ mod tests {
         let findings = Findings::of(vec![Layer::Landlock(7); 99], vec![long; 99]);
         assert_eq!((findings.held.len(), findings.missing.len()), (1, MAX_LAYERS));
         assert!(findings.missing.iter().all(|missing| missing.reason.len() <= MAX_WORDS));
-        assert_eq!(Vec::from_iter(findings.lacking()), [Property::NetworkControlled, Property::TreeDies]);
+        assert_eq!(
+            Vec::from_iter(findings.lacking()),
+            [Property::ModesConfined, Property::NetworkControlled, Property::TreeDies]
+        );
         let bytes = serde_json::to_vec(&findings).unwrap();
         assert_eq!(serde_json::from_slice::<Findings>(&bytes).unwrap(), findings);
     }
