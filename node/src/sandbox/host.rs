@@ -103,9 +103,9 @@ pub enum SandboxError {
         /// The binary.
         binary: PathBuf,
     },
-    /// The machine could not be tried out.
-    #[error("what this machine can hold against a task could not be found out")]
-    Probe {
+    /// This process could not be closed to debuggers and others of its user.
+    #[error("this process can't be closed to other processes of its user")]
+    Unprotected {
         /// Why.
         #[source]
         source: io::Error,
@@ -149,11 +149,10 @@ impl Sandbox {
         let nothing = fs::File::open("/dev/null").map_err(scratch_fault)?;
         let config = config.with_real_paths();
         let zygote = Zygote::start(&config)?;
-        let probed = probe(&zygote, &config, &scratch).map_err(|source| SandboxError::Probe { source })?;
-        let probed = used(probed, config.at_most);
+        let probed = used(probe(&zygote, &config, &scratch).unwrap_or_else(unknown), config.at_most);
         if config.protect_node {
             let closed = rustix::process::DumpableBehavior::NotDumpable;
-            rustix::process::set_dumpable_behavior(closed).map_err(|e| SandboxError::Probe { source: e.into() })?;
+            rustix::process::set_dumpable_behavior(closed).map_err(|e| SandboxError::Unprotected { source: e.into() })?;
         }
         let (slots, zygote) = (Slots::new(probed.first_user), Mutex::new(Arc::new(zygote)));
         Ok(Sandbox { shared: Arc::new(Shared { config, zygote, probed, slots, scratch, nothing }) })
@@ -312,6 +311,18 @@ impl SandboxConfig {
         self.readable = self.readable.iter().map(real).collect();
         self
     }
+}
+
+/// A machine that can't be tried out is taken to hold nothing, and says so.
+fn unknown(error: io::Error) -> Probed {
+    tracing::warn!(%error, "what this machine holds against tasks could not be found out");
+    let reason = format!("the machine could not be tried out: {error}");
+    let missing = [Layer::PidNamespace, Layer::Landlock(1), Layer::Seccomp].map(|layer| Missing {
+        layer,
+        reason: reason.clone(),
+        remedy: String::new(),
+    });
+    Probed { findings: Findings::of(Vec::new(), missing.to_vec()), ..Probed::default() }
 }
 
 /// Has the zygote try out the machine; takes a few milliseconds.

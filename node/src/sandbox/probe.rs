@@ -147,12 +147,22 @@ impl Probe<'_> {
         }
     }
 
+    /// Already the question for its version is asked in a child: there are filters that kill for an unknown call.
     fn landlock(&mut self) {
-        let abi = match kernel::landlock_abi() {
-            Ok(abi) if abi > 0 => abi,
-            Ok(_) => return self.miss(Layer::Landlock(1), "the kernel has none", ""),
-            Err(error) => {
-                let (reason, remedy) = remedy::of_landlock(&error);
+        let abi = self.in_child(SingleThreaded::fork, |_, say| match kernel::landlock_abi() {
+            Ok(abi) => say(&abi.to_string(), Ok(())),
+            Err(error) => say("ask for Landlock", Err(error)),
+        });
+        let abi = match abi.map(|answers| answers.into_iter().next()) {
+            Ok(Some(Answer { step, errno: None })) => step.parse().unwrap_or(0),
+            Ok(Some(Answer { errno: Some(errno), .. })) => {
+                let (reason, remedy) = remedy::of_landlock(&io::Error::from_raw_os_error(errno));
+                return self.miss(Layer::Landlock(1), reason, remedy);
+            }
+            Ok(None) => 0,
+            Err(_) => {
+                let killed = io::Error::other("whoever asks for it is killed");
+                let (reason, remedy) = remedy::of_landlock(&killed);
                 return self.miss(Layer::Landlock(1), reason, remedy);
             }
         };
@@ -264,7 +274,7 @@ impl Probe<'_> {
         drop(write);
         let answers = wire::read_frame(File::from(read));
         wait_for(pid);
-        answers
+        answers.map_err(|_: io::Error| io::Error::other("the process that tried it was killed"))
     }
 }
 

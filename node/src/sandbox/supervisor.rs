@@ -17,7 +17,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
 
 use super::confine::{self, Grants};
 use super::kernel;
-use super::plan::{Plan, Step};
+use super::plan::{FIRST_CLOSED_FD, Plan, Step};
 use super::program::{self, Program};
 use super::seccomp::{self, Architecture};
 use super::shelter::{Birth, Shelter};
@@ -104,7 +104,8 @@ impl Birthplace<'_> {
             let tcp = shelter.network != Network::None;
             let (read, hidden) = (&shelter.read[..], &shelter.hidden[..]);
             let grants = Grants { abi: shelter.landlock, writable: &writable, read, hidden, tcp };
-            locks.ruleset = Some(confine::ruleset(&grants)?);
+            // Above the three that the target takes as its standard input and outputs before it needs this one.
+            locks.ruleset = Some(rustix::io::fcntl_dupfd_cloexec(confine::ruleset(&grants)?, FIRST_CLOSED_FD)?);
         }
         if shelter.seccomp {
             let architecture = Architecture::NATIVE.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))?;

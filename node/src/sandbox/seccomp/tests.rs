@@ -200,7 +200,7 @@ fn the_native_column_is_the_c_librarys() {
     ];
     for (name, number) in known {
         let row = ROWS.iter().find(|row| row.name == name).unwrap();
-        assert_eq!(i64::from(row.numbers[column]), number, "{name}");
+        assert_eq!(libc::c_long::try_from(row.numbers[column]).unwrap(), number, "{name}");
         assert_ne!(row.numbers[column], NONE);
     }
 }
