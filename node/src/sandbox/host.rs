@@ -21,6 +21,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::attempt::Attempt;
+use super::cgroup::{Account, Refused};
 use super::handlers::{THIS_PROGRAM, ZYGOTE};
 use super::plan::Plan;
 use super::probe::{Probed, Question};
@@ -56,6 +57,8 @@ pub struct SandboxConfig {
     pub hidden: Vec<PathBuf>,
     /// Absolute paths that a task may ask to read ([`Isolation::read`](super::Isolation::read)), and what lies below.
     pub readable: Vec<PathBuf>,
+    /// Whether the kernel is to count what tasks use, where this process's cgroup is its own to take over.
+    pub cgroups: bool,
     /// Whether this process is closed to debuggers and other processes of its user.
     pub protect_node: bool,
 }
@@ -71,6 +74,7 @@ impl SandboxConfig {
             at_most: Level::Full,
             hidden: Vec::new(),
             readable: Vec::new(),
+            cgroups: true,
             protect_node: true,
         }
     }
@@ -127,6 +131,8 @@ pub(super) struct Shared {
     config: SandboxConfig,
     zygote: Mutex<Arc<Zygote>>,
     probed: Probed,
+    /// Where the kernel counts what each task uses.
+    pub(super) account: Option<Account>,
     pub(super) slots: Slots,
     pub(super) scratch: ScratchRoot,
     /// The standard input of tasks that get none.
@@ -149,13 +155,14 @@ impl Sandbox {
         let nothing = fs::File::open("/dev/null").map_err(scratch_fault)?;
         let config = config.with_real_paths();
         let zygote = Zygote::start(&config)?;
-        let probed = used(probe(&zygote, &config, &scratch).unwrap_or_else(unknown), config.at_most);
+        let (probed, account) = account(probe(&zygote, &config, &scratch).unwrap_or_else(unknown), &zygote, &config);
+        let probed = used(probed, config.at_most);
         if config.protect_node {
             let closed = rustix::process::DumpableBehavior::NotDumpable;
             rustix::process::set_dumpable_behavior(closed).map_err(|e| SandboxError::Unprotected { source: e.into() })?;
         }
         let (slots, zygote) = (Slots::new(probed.first_user), Mutex::new(Arc::new(zygote)));
-        Ok(Sandbox { shared: Arc::new(Shared { config, zygote, probed, slots, scratch, nothing }) })
+        Ok(Sandbox { shared: Arc::new(Shared { config, zygote, probed, account, slots, scratch, nothing }) })
     }
 
     /// What this sandbox holds on this machine, and what it does not and why.
@@ -313,6 +320,22 @@ impl SandboxConfig {
     }
 }
 
+/// The kernel's account of tasks is the node's to open: it is the node's cgroup that is taken over.
+fn account(probed: Probed, zygote: &Zygote, config: &SandboxConfig) -> (Probed, Option<Account>) {
+    let off = || Refused { reason: "switched off by this node's settings".to_owned(), remedy: String::new() };
+    let opened = if config.cgroups { Account::open(zygote.pid) } else { Err(off()) };
+    let Findings { mut held, mut missing, .. } = probed.findings;
+    match &opened {
+        Ok(_) => held.extend([Layer::CgroupMemory, Layer::CgroupPids]),
+        Err(Refused { reason, remedy }) => missing.extend([Layer::CgroupMemory, Layer::CgroupPids].map(|layer| Missing {
+            layer,
+            reason: reason.clone(),
+            remedy: remedy.clone(),
+        })),
+    }
+    (Probed { findings: Findings::of(held, missing), ..probed }, opened.ok())
+}
+
 /// A machine that can't be tried out is taken to hold nothing, and says so.
 fn unknown(error: io::Error) -> Probed {
     tracing::warn!(%error, "what this machine holds against tasks could not be found out");
@@ -336,7 +359,7 @@ fn probe(zygote: &Zygote, config: &SandboxConfig, scratch: &ScratchRoot) -> io::
 fn ask(zygote: &Zygote, question: &Question) -> io::Result<Probed> {
     let (mut ours, theirs) = StdUnixStream::pair()?;
     let nothing = || fs::File::open("/dev/null").map(OwnedFd::from);
-    let lines = Lines { control: theirs.into(), stdin: nothing()?, stdout: nothing()?, stderr: nothing()? };
+    let lines = Lines { control: theirs.into(), stdin: nothing()?, stdout: nothing()?, stderr: nothing()?, cgroup: None };
     let socket = zygote.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
     wire::send_lines(socket.as_fd(), Wanted::Probe, &lines)?;
     drop(lines);

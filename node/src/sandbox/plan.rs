@@ -57,6 +57,8 @@ pub enum Step {
     SharedMemory(u64),
     /// Mounts /proc anew.
     FreshProc,
+    /// Enters its cgroup.
+    EnterCgroup,
     /// Becomes another user.
     BecomeUser(u32),
     /// Gives up every capability.
@@ -100,6 +102,7 @@ impl Step {
             Step::WritableScratch => "make the scratch directory writable".to_owned(),
             Step::SharedMemory(bytes) => format!("mount shared memory of its own of {bytes} bytes"),
             Step::FreshProc => "mount /proc anew".to_owned(),
+            Step::EnterCgroup => "enter its cgroup".to_owned(),
             Step::BecomeUser(user) => format!("become user {user}"),
             Step::DropCapabilities => "give up every capability".to_owned(),
             Step::Landlock(abi) => format!("restrict itself by Landlock {abi}"),
@@ -134,6 +137,7 @@ impl Step {
             Step::WritableScratch => "after everything became read-only, because that leaves nothing out",
             Step::SharedMemory(_) => "so that semaphores and shared memory die with the task",
             Step::FreshProc => "last: the steps before it go through /proc of the machine",
+            Step::EnterCgroup => "first, so that all it uses is counted; only the target does, its supervisor is the node's",
             Step::BecomeUser(_) => "so that it owns nothing of the node's; early, because it forgets whom it is tied to",
             Step::DropCapabilities => "so that no privilege of the node or of a namespace is left to the program",
             Step::Landlock(_) => "so that it reads what programs are made of and writes in its scratch directory only",
@@ -173,7 +177,8 @@ impl Plan {
     #[must_use]
     pub fn for_launch(launch: &Launch, shelter: &Shelter) -> Plan {
         let limits = &launch.limits;
-        let mut steps = vec![Step::NewSession, Step::Rlimit(Limited::Core, 0)];
+        let mut steps = Vec::from_iter(shelter.memory_counted.then_some(Step::EnterCgroup));
+        steps.extend([Step::NewSession, Step::Rlimit(Limited::Core, 0)]);
         steps.push(Step::Rlimit(Limited::OpenFiles, u64::from(limits.open_files)));
         steps.extend(limits.file_size.map(|bytes| Step::Rlimit(Limited::FileSize, bytes)));
         steps.extend(limits.cpu.map(|time| Step::Rlimit(Limited::Cpu, whole_seconds(time))));
@@ -267,7 +272,10 @@ mod tests {
             ("Full, with a network of its own, every limit given", plan(limits, &full())),
             (
                 "Full, by a node with privileges",
-                plan(ResolvedLimits::default(), &Shelter { birth: Birth::Namespaces, user: Some(1_900_000_000), ..full() }),
+                plan(
+                    ResolvedLimits::default(),
+                    &Shelter { birth: Birth::Namespaces, user: Some(1_900_000_000), memory_counted: true, ..full() },
+                ),
             ),
         ]
         .map(|(name, plan)| format!("{name}\n\n{plan}"))

@@ -22,7 +22,7 @@ use super::sys::{self, Forked, SingleThreaded};
 use super::target;
 use super::wire::{self, Lines};
 use super::zygote::TASK_NAMESPACES;
-use super::{cgroup, remedy, scratch};
+use super::{remedy, scratch};
 use crate::task::{Findings, Layer, Missing, Network};
 
 /// The first user id of slots: of a range that systemd's list of ids leaves to local use.
@@ -63,7 +63,7 @@ pub(super) fn answer(alone: &SingleThreaded, ids: Ids, lines: Lines) -> io::Resu
     probe.landlock();
     probe.seccomp();
     probe.users();
-    probe.memory();
+    probe.held.push(Layer::MemoryPolling);
     let Probe { held, missing, mut probed, .. } = probe;
     probed.findings = Findings::of(held, missing);
     control.write_all(&wire::frame(&probed)?)
@@ -240,15 +240,6 @@ impl Probe<'_> {
         match byte[0] {
             9 => Err(io::Error::from_raw_os_error(libc::EPERM)),
             reached => Ok(reached == 1),
-        }
-    }
-
-    fn memory(&mut self) {
-        self.held.push(Layer::MemoryPolling);
-        if let Err(cgroup::Refused { reason, remedy }) = cgroup::try_out() {
-            for layer in [Layer::CgroupMemory, Layer::CgroupPids] {
-                self.miss(layer, reason.clone(), remedy.clone());
-            }
         }
     }
 

@@ -42,7 +42,8 @@ pub(super) fn supervise(alone: &SingleThreaded, ids: Ids, lines: Lines) -> io::R
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
     let mut control = File::from(lines.control);
     let Order { launch, shelter } = wire::read_frame(&mut control)?;
-    let stdio = Stdio { stdin: lines.stdin, stdout: lines.stdout, stderr: lines.stderr };
+    let Lines { stdin, stdout, stderr, cgroup, .. } = lines;
+    let stdio = Stdio { stdin, stdout, stderr, cgroup };
     let born = Birthplace { alone, launch: &launch, shelter: &shelter }.start(ids, &stdio);
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     drop(stdio); // Otherwise the pipes would never end.

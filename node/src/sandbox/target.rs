@@ -17,11 +17,13 @@ use super::program::Program;
 use super::seccomp::Instruction;
 use super::sys::{self, PointerList};
 
-/// The three descriptors of the program.
+/// The three descriptors of the program, and one that it does not get.
 pub(super) struct Stdio {
     pub(super) stdin: OwnedFd,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// The entrance of its cgroup.
+    pub(super) cgroup: Option<OwnedFd>,
 }
 
 /// Which step failed and why.
@@ -102,6 +104,10 @@ impl<'a> Target<'a> {
                 rustix::stdio::dup2_stdout(self.stdio.stdout.as_fd())?;
                 rustix::stdio::dup2_stderr(self.stdio.stderr.as_fd())?;
             }
+            Step::EnterCgroup => match &self.stdio.cgroup {
+                Some(entrance) => rustix::io::write(entrance, b"0").map(drop)?,
+                None => return Err(io::Error::from_raw_os_error(libc::ENOENT)),
+            },
             Step::BecomeUser(user) => become_user(*user)?,
             Step::DropCapabilities => drop_capabilities()?,
             Step::Landlock(_) => match &self.locks.ruleset {

@@ -1,6 +1,6 @@
 //! What crosses between node, zygote and supervisor.
 //!
-//! To the zygote goes one packet a launch: a version byte, a byte that says how to be born, and four descriptors. The control socket among them is a
+//! To the zygote goes one packet a launch: a version byte, a byte that says how to be born, and four or five descriptors. The control socket among them is a
 //! stream: the node writes the order on it, then at most one byte that cancels; the supervisor writes one report.
 //! Frames are a length and CBOR, with a limit that is checked before anything is allocated.
 
@@ -20,8 +20,8 @@ use crate::task::{Outcome, Usage};
 pub(super) const MAX_FRAME: usize = 8 << 20;
 /// The byte that cancels.
 pub(super) const CANCEL: u8 = b'C';
-/// Descriptors in a launch: control, stdin, stdout, stderr.
-const DESCRIPTORS: usize = 4;
+/// Descriptors in a launch at most: control, stdin, stdout, stderr and, where there is one, the entrance of its cgroup.
+const DESCRIPTORS: usize = 5;
 /// The packet's first byte; both sides are the same binary, so another value is a fault.
 const VERSION: u8 = 2;
 /// In the place of a birth: look what this machine holds.
@@ -75,11 +75,14 @@ pub(super) struct Lines {
     pub(super) stdin: OwnedFd,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// Through which the target enters its cgroup.
+    pub(super) cgroup: Option<OwnedFd>,
 }
 
 /// Sends a launch's descriptors to the zygote; does not wait.
 pub(super) fn send_lines(zygote: BorrowedFd<'_>, wanted: Wanted, lines: &Lines) -> rustix::io::Result<()> {
-    let fds = [lines.control.as_fd(), lines.stdin.as_fd(), lines.stdout.as_fd(), lines.stderr.as_fd()];
+    let mut fds = vec![lines.control.as_fd(), lines.stdin.as_fd(), lines.stdout.as_fd(), lines.stderr.as_fd()];
+    fds.extend(lines.cgroup.as_ref().map(AsFd::as_fd));
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
@@ -124,9 +127,10 @@ pub(super) fn recv_lines(node: BorrowedFd<'_>) -> rustix::io::Result<Received> {
     if message.bytes == 0 && fds.is_empty() {
         return Ok(Received::End);
     }
-    match (packet[0], Wanted::of(packet[1]), <[OwnedFd; DESCRIPTORS]>::try_from(fds)) {
-        (VERSION, Some(wanted), Ok([control, stdin, stdout, stderr])) => {
-            Ok(Received::Launch(wanted, Lines { control, stdin, stdout, stderr }))
+    let mut fds = fds.into_iter();
+    match (packet[0], Wanted::of(packet[1]), (fds.next(), fds.next(), fds.next(), fds.next())) {
+        (VERSION, Some(wanted), (Some(control), Some(stdin), Some(stdout), Some(stderr))) => {
+            Ok(Received::Launch(wanted, Lines { control, stdin, stdout, stderr, cgroup: fds.next() }))
         }
         _ => Ok(Received::Nonsense),
     }

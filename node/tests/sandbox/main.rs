@@ -10,12 +10,13 @@ mod everyday;
 mod harness;
 mod house;
 mod levels;
+mod soak;
 
 use dunlin_node::sandbox::enter_if_child;
 
 fn main() {
     enter_if_child(&cases::handlers());
     cases::enter_if_node();
-    let all = [cases::ALL, escapes::ALL, everyday::ALL, levels::ALL].concat();
+    let all = [cases::ALL, escapes::ALL, everyday::ALL, levels::ALL, soak::ALL].concat();
     harness::run(&all)
 }

@@ -121,6 +121,7 @@ pub(super) const ROWS: &[Row] = &[
     row("memfd_secret", Rule::HiddenMemory, 447, 447, 447),
     row("shmget", Rule::SharedMemory, 29, 194, 307),
     row("msgget", Rule::SharedIpc, 68, 186, 303),
+    row("mq_open", Rule::SharedIpc, 240, 180, 274),
     row("semget", Rule::SharedIpc, 64, 190, 299),
 ];
 
