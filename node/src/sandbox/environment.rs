@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::thread::CapabilitySet;
 
 use super::kernel::{self, Namespaces};
-use super::seccomp::{self, Architecture};
+use super::seccomp::{self, Architecture, Instruction};
 use super::sys::SingleThreaded;
 use super::target;
 
@@ -36,17 +36,20 @@ pub enum Environment {
     NoUserNamespaces,
     /// An ordinary user where parts of /proc are masked.
     MaskedProc,
+    /// An ordinary user who may make namespaces, but mount nothing in them (AppArmor of Ubuntu).
+    NoMounts,
 }
 
 impl Environment {
     /// Every one.
-    pub const ALL: [Environment; 6] = [
+    pub const ALL: [Environment; 7] = [
         Environment::Root,
         Environment::User,
         Environment::Container,
         Environment::UserInContainer,
         Environment::NoUserNamespaces,
         Environment::MaskedProc,
+        Environment::NoMounts,
     ];
 
     /// Its name.
@@ -59,6 +62,7 @@ impl Environment {
             Environment::UserInContainer => "user-in-container",
             Environment::NoUserNamespaces => "no-user-namespaces",
             Environment::MaskedProc => "masked-proc",
+            Environment::NoMounts => "no-mounts",
         }
     }
 
@@ -74,11 +78,11 @@ impl Environment {
             Environment::User => become_ordinary(),
             Environment::Container => {
                 keep_a_containers_capabilities()?;
-                filter_as_a_container()
+                filter(seccomp::as_a_container)
             }
             Environment::UserInContainer => {
                 become_ordinary()?;
-                filter_as_a_container()
+                filter(seccomp::as_a_container)
             }
             Environment::NoUserNamespaces => {
                 become_ordinary()?;
@@ -87,6 +91,10 @@ impl Environment {
             Environment::MaskedProc => {
                 mask_proc(&alone)?;
                 become_ordinary()
+            }
+            Environment::NoMounts => {
+                become_ordinary()?;
+                filter(seccomp::without_mounts)
             }
         }
     }
@@ -137,10 +145,10 @@ fn keep_a_containers_capabilities() -> io::Result<()> {
     Ok(())
 }
 
-fn filter_as_a_container() -> io::Result<()> {
+fn filter(compile: fn(Architecture) -> io::Result<Vec<Instruction>>) -> io::Result<()> {
     let architecture = Architecture::NATIVE.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))?;
     rustix::thread::set_no_new_privs(true)?;
-    kernel::install_filter(&seccomp::as_a_container(architecture)?)
+    kernel::install_filter(&compile(architecture)?)
 }
 
 fn forbid_user_namespaces(alone: &SingleThreaded) -> io::Result<()> {

@@ -148,6 +148,13 @@ pub(super) fn as_a_container(architecture: Architecture) -> io::Result<Vec<Instr
     compile(wide, architecture)
 }
 
+/// A filter that refuses mounts alone, as a profile does that lets everybody make namespaces and nobody use them.
+pub(super) fn without_mounts(architecture: Architecture) -> io::Result<Vec<Instruction>> {
+    let mount = ROWS.iter().find(|row| row.name == "mount").map(|row| row.numbers[architecture.column()]);
+    let mount = mount.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))?;
+    Ok(vec![load(NUMBER), jump(JUMP_IF_EQUAL, mount, 0, 1), give(REFUSED), give(ALLOW)])
+}
+
 /// Numbers from `first` to the next range's have the same answer.
 struct Range {
     first: u32,

@@ -37,8 +37,7 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// One call.
 pub(super) struct Row {
-    /// For people and for the tests.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests look calls up by their names"))]
+    /// Its name.
     pub(super) name: &'static str,
     pub(super) rule: Rule,
     /// `x86_64`, aarch64, armv7.
