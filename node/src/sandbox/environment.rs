@@ -36,19 +36,22 @@ pub enum Environment {
     NoUserNamespaces,
     /// An ordinary user where parts of /proc are masked.
     MaskedProc,
+    /// Root with nothing but the right to take its own id along into a user namespace: it can become nobody else.
+    PoorRoot,
     /// An ordinary user who may make namespaces, but mount nothing in them (AppArmor of Ubuntu).
     NoMounts,
 }
 
 impl Environment {
     /// Every one.
-    pub const ALL: [Environment; 7] = [
+    pub const ALL: [Environment; 8] = [
         Environment::Root,
         Environment::User,
         Environment::Container,
         Environment::UserInContainer,
         Environment::NoUserNamespaces,
         Environment::MaskedProc,
+        Environment::PoorRoot,
         Environment::NoMounts,
     ];
 
@@ -62,6 +65,7 @@ impl Environment {
             Environment::UserInContainer => "user-in-container",
             Environment::NoUserNamespaces => "no-user-namespaces",
             Environment::MaskedProc => "masked-proc",
+            Environment::PoorRoot => "poor-root",
             Environment::NoMounts => "no-mounts",
         }
     }
@@ -77,7 +81,7 @@ impl Environment {
             Environment::Root => Err(io::Error::other("this process is not root")),
             Environment::User => become_ordinary(),
             Environment::Container => {
-                keep_a_containers_capabilities()?;
+                keep_capabilities(&OF_A_CONTAINER)?;
                 filter(seccomp::as_a_container)
             }
             Environment::UserInContainer => {
@@ -92,6 +96,7 @@ impl Environment {
                 mask_proc(&alone)?;
                 become_ordinary()
             }
+            Environment::PoorRoot => keep_capabilities(&[CapabilitySet::SETFCAP]),
             Environment::NoMounts => {
                 become_ordinary()?;
                 filter(seccomp::without_mounts)
@@ -117,25 +122,26 @@ fn become_ordinary() -> io::Result<()> {
     Ok(())
 }
 
-/// Those that a container gets by default; the others can't come back by executing something.
-fn keep_a_containers_capabilities() -> io::Result<()> {
-    use CapabilitySet as C;
-    let kept = [
-        C::CHOWN,
-        C::DAC_OVERRIDE,
-        C::FSETID,
-        C::FOWNER,
-        C::MKNOD,
-        C::NET_RAW,
-        C::SETGID,
-        C::SETUID,
-        C::SETFCAP,
-        C::SETPCAP,
-        C::NET_BIND_SERVICE,
-        C::SYS_CHROOT,
-        C::KILL,
-        C::AUDIT_WRITE,
-    ];
+/// Those that a container gets by default.
+const OF_A_CONTAINER: [CapabilitySet; 14] = [
+    CapabilitySet::CHOWN,
+    CapabilitySet::DAC_OVERRIDE,
+    CapabilitySet::FSETID,
+    CapabilitySet::FOWNER,
+    CapabilitySet::MKNOD,
+    CapabilitySet::NET_RAW,
+    CapabilitySet::SETGID,
+    CapabilitySet::SETUID,
+    CapabilitySet::SETFCAP,
+    CapabilitySet::SETPCAP,
+    CapabilitySet::NET_BIND_SERVICE,
+    CapabilitySet::SYS_CHROOT,
+    CapabilitySet::KILL,
+    CapabilitySet::AUDIT_WRITE,
+];
+
+/// The others can't come back by executing something.
+fn keep_capabilities(kept: &[CapabilitySet]) -> io::Result<()> {
     for capability in CapabilitySet::all().iter().filter(|one| !kept.contains(one)) {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             Ok(()) | Err(rustix::io::Errno::INVAL) => {} // An older kernel does not know it.

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::Path;
 
+use super::plan::Step;
 use crate::task::Layer;
 
 /// For a machine that refuses filters.
@@ -50,10 +51,12 @@ pub(super) fn of_namespaces(error: &io::Error) -> (String, String) {
 }
 
 fn explain(error: &io::Error, seen: Circumstances) -> (String, String) {
-    let in_a_mount = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Failed>);
-    let reason =
-        if in_a_mount { format!("namespaces were made, but {error}") } else { format!("namespaces are refused: {error}") };
-    let remedy = if seen.no_user_namespaces {
+    let failed = error.get_ref().and_then(|inner| inner.downcast_ref::<Failed>());
+    let made = failed.is_some();
+    let reason = if made { format!("namespaces were made, but {error}") } else { format!("namespaces are refused: {error}") };
+    let remedy = if failed.is_some_and(|failed| failed.step == Step::MapUser.act()) {
+        "a node of root needs the capability SETFCAP or SYS_ADMIN; or run it as an ordinary user"
+    } else if seen.no_user_namespaces {
         "sysctl -w user.max_user_namespaces=15000"
     } else if seen.privileged_only {
         "sysctl -w kernel.unprivileged_userns_clone=1"

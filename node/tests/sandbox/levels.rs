@@ -28,7 +28,7 @@ fn each_environment_holds_what_its_page_says() {
         skip("this kernel has no Landlock 6 or no seccomp: the page is about those that have");
     }
     let expected = match here() {
-        Environment::Root | Environment::User | Environment::MaskedProc => Level::Full,
+        Environment::Root | Environment::User | Environment::MaskedProc | Environment::PoorRoot => Level::Full,
         Environment::Container | Environment::UserInContainer | Environment::NoUserNamespaces | Environment::NoMounts => {
             Level::Partial
         }
