@@ -1,15 +1,15 @@
 //! Prints what it costs to start a process and wait for it: through the sandbox and, in the same run, without it.
 //!
-//! `cargo run --release -p dunlin-node --example sandbox_speed [RUNS [MEGABYTES]]`; the megabytes stand for a loaded
-//! node's memory.
+//! `cargo run --release -p dunlin-node --example sandbox_speed [RUNS [MEGABYTES [LEVEL]]]`; the megabytes stand for a loaded
+//! node's memory, the level is the most that is used of what the machine holds.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dunlin_node::sandbox::{Handlers, Launch, ResolvedLimits, Sandbox, SandboxConfig, enter_if_child};
-use dunlin_node::task::Outcome;
+use dunlin_node::sandbox::{Handlers, Isolation, Launch, ResolvedLimits, Sandbox, SandboxConfig, enter_if_child};
+use dunlin_node::task::{Level, Outcome};
 use tokio::sync::watch;
 
 fn main() -> ExitCode {
@@ -30,7 +30,9 @@ fn argument(place: usize, default: usize) -> usize {
 #[tokio::main]
 async fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let root = std::env::temp_dir().join(format!("dunlin-sandbox-speed-{}", std::process::id()));
-    let sandbox = Sandbox::start(SandboxConfig::new(root.join("scratch")))?;
+    let at_most = std::env::args().nth(3).map_or(Ok(Level::Full), |word| word.parse())?;
+    let sandbox = Sandbox::start(SandboxConfig { at_most, ..SandboxConfig::new(root.join("scratch")) })?;
+    println!("level {}", sandbox.level());
     let (runs, megabytes) = (argument(1, 1000), argument(2, 0));
     let ballast = vec![1_u8; megabytes << 20];
 
@@ -67,7 +69,14 @@ async fn run(sandbox: &Sandbox, root: &std::path::Path, n: usize) -> Result<(), 
     let name = format!("{n}-1");
     let env = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
     let scratch = root.join("scratch").join(&name);
-    let launch = Launch { name, argv: vec!["/bin/true".to_owned()], env, scratch, limits: ResolvedLimits::default() };
+    let launch = Launch {
+        name,
+        argv: vec!["/bin/true".to_owned()],
+        env,
+        scratch,
+        limits: ResolvedLimits::default(),
+        isolation: Isolation::default(),
+    };
     let (_cancel, never) = watch::channel(false);
     let report = sandbox.run(launch, Bytes::new(), never, None).await;
     if report.outcome == Outcome::Exited(0) { Ok(()) } else { Err(report.outcome.to_string()) }

@@ -24,7 +24,7 @@ use crate::leadership::{Belongs, Driver, Failing, Gate, Keep, KeepError, Naming,
 use crate::mesh::wire::{self, MeshConfig, MeshError};
 use crate::mesh::{Incoming, PeerEvent};
 use crate::sandbox::{Sandbox, SandboxConfig, SandboxError};
-use crate::task::NodeId;
+use crate::task::{Level, NodeId};
 use crate::worker::{DEFAULT_PATH, Handlers, Worker, WorkerConfig};
 
 /// Peer events that may wait for the election's thread.
@@ -101,7 +101,7 @@ impl NodeBuilder {
         let keep = Keep::new(&self.config.data);
         let (boot, belongs) = (keep.count_boot()?, keep.belongs()?);
         let (mesh, inboxes) = wire::start(mesh_config(&self.config, boot)).await?;
-        let sandbox = Sandbox::start(SandboxConfig::new(self.config.data.join("scratch")))?;
+        let sandbox = Sandbox::start(sandbox_config(&self.config))?;
         let surroundings = Surroundings {
             clock: Arc::new(SystemClock),
             entropy: system_entropy(),
@@ -198,6 +198,15 @@ fn open_folder(path: &Path) -> Result<File, StartError> {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::InUse(path.to_owned())),
         Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// The node's own folder is hidden. Tasks are not isolated before the command line can say what they need.
+fn sandbox_config(config: &NodeConfig) -> SandboxConfig {
+    SandboxConfig {
+        at_most: Level::ProcessOnly,
+        hidden: vec![config.data.clone()],
+        ..SandboxConfig::new(config.data.join("scratch"))
     }
 }
 

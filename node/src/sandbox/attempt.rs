@@ -19,10 +19,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::capture::Capture;
+use super::cgroup::{Account, Group};
 use super::host::Shared;
+use super::shelter::Shelter;
 use super::spec::{Launch, Output, OutputStream, Report};
 use super::supervisor;
-use super::wire::{self, CANCEL, Ended, Lines};
+use super::wire::{self, CANCEL, Ended, Lines, Order};
 use crate::task::{Captured, LostWhy, Outcome, Usage};
 
 /// After the tree is dead its pipes can only be open if somebody outside of it was given them; nobody waits for that.
@@ -66,14 +68,35 @@ impl Attempt {
             return Report::without_outputs(Outcome::Cancelled);
         }
         let shared = Arc::clone(&self.shared);
-        let scratch = match shared.scratch.make(&self.launch.scratch).map_err(fault("make the scratch directory")) {
+        let shelter = match shared.shelter(&self.launch.isolation) {
+            Ok(shelter) => shelter,
+            Err(refused) => return Report::without_outputs(refused),
+        };
+        // Until everything of this task is gone nobody else is its user.
+        let slot = shared.slots.take();
+        let shelter = Shelter { user: slot.user(), ..shelter };
+        let group = match shared.account.as_ref().map(|account| limited(account, &self.launch)).transpose() {
+            Ok(group) => group,
+            Err(error) => return Report::without_outputs(fault("make a cgroup")(error)),
+        };
+        let scratch = match shared.scratch.make(&self.launch.scratch, shelter.user).map_err(fault("make the scratch directory")) {
             Ok((scratch, path)) => {
                 self.launch.scratch = path; // Absolute: the zygote stands elsewhere.
                 scratch
             }
-            Err(outcome) => return Report::without_outputs(outcome),
+            Err(outcome) => {
+                if let Some(group) = group {
+                    group.remove();
+                }
+                return Report::without_outputs(outcome);
+            }
         };
-        let report = self.run_in_scratch().await.unwrap_or_else(Report::without_outputs);
+        let limit = self.launch.limits.memory;
+        let mut report = self.run_in_scratch(shelter, group.as_ref()).await.unwrap_or_else(Report::without_outputs);
+        if let Some(group) = group {
+            counted(&mut report, &group, limit);
+            let _ = tokio::task::spawn_blocking(move || group.remove()).await;
+        }
         if !shared.scratch.remove_empty(&scratch) {
             let removed = tokio::task::spawn_blocking(move || shared.scratch.remove(&scratch)).await;
             if let Ok(Err(error)) = removed {
@@ -83,10 +106,12 @@ impl Attempt {
         report
     }
 
-    async fn run_in_scratch(mut self) -> Result<Report, Outcome> {
-        let (mut ends, lines) = self.open().map_err(fault("open its pipes"))?;
-        let launch = wire::frame(&self.launch).map_err(fault("describe the launch"))?;
-        self.shared.launch(&lines).await.map_err(fault("start a supervisor"))?;
+    async fn run_in_scratch(mut self, shelter: Shelter, group: Option<&Group>) -> Result<Report, Outcome> {
+        let (mut ends, lines) = self.open(group).map_err(fault("open its pipes"))?;
+        let birth = shelter.birth;
+        let order = Order { launch: self.launch.clone(), shelter };
+        let launch = wire::frame(&order).map_err(fault("describe the launch"))?;
+        self.shared.launch(birth, &lines).await.map_err(fault("start a supervisor"))?;
         drop(lines); // Otherwise the pipes would never end.
 
         let ended = self.until_ended(&mut ends, &launch).await;
@@ -147,7 +172,7 @@ impl Attempt {
         limits.wall.map_or(FOR_EVER, |wall| wall.saturating_add(supervisor::patience(limits.grace)).min(FOR_EVER))
     }
 
-    fn open(&mut self) -> io::Result<(Ends, Lines)> {
+    fn open(&mut self, group: Option<&Group>) -> io::Result<(Ends, Lines)> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let (feed, stdin) = Feed::open(std::mem::take(&mut self.stdin), &self.shared)?;
@@ -162,7 +187,32 @@ impl Attempt {
             stdout: Capture::new(stdout_read, OutputStream::Stdout, limits.stdout, self.live.clone())?,
             stderr: Capture::new(stderr_read, OutputStream::Stderr, limits.stderr, self.live.clone())?,
         };
-        Ok((ends, Lines { control: theirs.into(), stdin, stdout, stderr }))
+        let cgroup = group.map(Group::entrance).transpose()?;
+        Ok((ends, Lines { control: theirs.into(), stdin, stdout, stderr, cgroup }))
+    }
+}
+
+/// The group of this launch, with its limits.
+fn limited(account: &Account, launch: &Launch) -> io::Result<Group> {
+    let group = account.group(&launch.name)?;
+    match group.limit(&launch.limits) {
+        Ok(()) => Ok(group),
+        Err(error) => {
+            group.remove();
+            Err(error)
+        }
+    }
+}
+
+/// What the kernel's account adds to a report: how much it was, and that it was too much.
+fn counted(report: &mut Report, group: &Group, limit: Option<u64>) {
+    let peak = group.peak().unwrap_or(0).max(report.usage.memory_peak);
+    report.usage.memory_peak = peak;
+    if let (Some(limit), Outcome::Signaled(_) | Outcome::Exited(_)) = (limit, &report.outcome)
+        && !report.outcome.is_success()
+        && group.ran_out()
+    {
+        report.outcome = Outcome::OutOfMemory { limit, peak };
     }
 }
 

@@ -21,17 +21,23 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::attempt::Attempt;
+use super::cgroup::{Account, Refused};
 use super::handlers::{THIS_PROGRAM, ZYGOTE};
-use super::plan::Level;
+use super::plan::Plan;
+use super::probe::{Probed, Question};
 use super::scratch::ScratchRoot;
-use super::spec::{Launch, Output, Report};
-use super::wire::{self, Lines};
-use crate::task::{LostWhy, Outcome};
+use super::shelter::{self, Birth, Settled, Shelter};
+use super::slots::Slots;
+use super::spec::{Isolation, Launch, Output, Report};
+use super::wire::{self, Lines, Wanted};
+use crate::task::{Findings, Layer, Level, LostWhy, Missing, Outcome};
 
 /// Set in a zygote's environment: a program that starts a sandbox there forgot to call `enter_if_child`.
 const IN_ZYGOTE: &str = "DUNLIN_SANDBOX_ZYGOTE";
 /// How long a new zygote may take to say that it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(5);
+/// How long the machine may take to be tried out.
+const PROBED_WITHIN: Duration = Duration::from_secs(10);
 /// Zygotes tried for one launch.
 const MAX_ZYGOTES: usize = 3;
 
@@ -42,13 +48,35 @@ pub struct SandboxConfig {
     pub binary: PathBuf,
     /// The directory of all scratch directories. It belongs to this sandbox alone: whatever is in it is removed.
     pub scratch_root: PathBuf,
+    /// The least that the machine must hold: launches are refused below it (`sandbox.require`).
+    pub require: Level,
+    /// The most that is used of what the machine holds.
+    pub at_most: Level,
+    /// Absolute paths that no task may see: the node's data folder, its key and its socket wherever they are. The
+    /// scratch directory may lie inside.
+    pub hidden: Vec<PathBuf>,
+    /// Absolute paths that a task may ask to read ([`Isolation::read`](super::Isolation::read)), and what lies below.
+    pub readable: Vec<PathBuf>,
+    /// Whether the kernel is to count what tasks use, where this process's cgroup is its own to take over.
+    pub cgroups: bool,
+    /// Whether this process is closed to debuggers and other processes of its user.
+    pub protect_node: bool,
 }
 
 impl SandboxConfig {
-    /// The running binary as its own zygote.
+    /// The running binary as its own zygote, everything that the machine holds, nothing hidden, nothing granted.
     #[must_use]
     pub fn new(scratch_root: impl Into<PathBuf>) -> Self {
-        SandboxConfig { binary: THIS_PROGRAM.into(), scratch_root: scratch_root.into() }
+        SandboxConfig {
+            binary: THIS_PROGRAM.into(),
+            scratch_root: scratch_root.into(),
+            require: Level::ProcessOnly,
+            at_most: Level::Full,
+            hidden: Vec::new(),
+            readable: Vec::new(),
+            cgroups: true,
+            protect_node: true,
+        }
     }
 }
 
@@ -79,6 +107,13 @@ pub enum SandboxError {
         /// The binary.
         binary: PathBuf,
     },
+    /// This process could not be closed to debuggers and others of its user.
+    #[error("this process can't be closed to other processes of its user")]
+    Unprotected {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// This process is itself what a sandbox started as its zygote.
     #[error("this process was started as a zygote: call `enter_if_child` first in `main`")]
     Nested,
@@ -95,6 +130,10 @@ pub struct Sandbox {
 pub(super) struct Shared {
     config: SandboxConfig,
     zygote: Mutex<Arc<Zygote>>,
+    probed: Probed,
+    /// Where the kernel counts what each task uses.
+    pub(super) account: Option<Account>,
+    pub(super) slots: Slots,
     pub(super) scratch: ScratchRoot,
     /// The standard input of tasks that get none.
     pub(super) nothing: File,
@@ -114,14 +153,36 @@ impl Sandbox {
         let scratch_fault = |source| SandboxError::Scratch { path: config.scratch_root.clone(), source };
         let scratch = ScratchRoot::open(&config.scratch_root).map_err(scratch_fault)?;
         let nothing = fs::File::open("/dev/null").map_err(scratch_fault)?;
-        let zygote = Mutex::new(Arc::new(Zygote::start(&config)?));
-        Ok(Sandbox { shared: Arc::new(Shared { config, zygote, scratch, nothing }) })
+        let config = config.with_real_paths();
+        let zygote = Zygote::start(&config)?;
+        let (probed, account) = account(probe(&zygote, &config, &scratch).unwrap_or_else(unknown), &zygote, &config);
+        let probed = used(probed, config.at_most);
+        if config.protect_node {
+            let closed = rustix::process::DumpableBehavior::NotDumpable;
+            rustix::process::set_dumpable_behavior(closed).map_err(|e| SandboxError::Unprotected { source: e.into() })?;
+        }
+        let (slots, zygote) = (Slots::new(probed.first_user), Mutex::new(Arc::new(zygote)));
+        Ok(Sandbox { shared: Arc::new(Shared { config, zygote, probed, account, slots, scratch, nothing }) })
     }
 
-    /// What this sandbox can hold on this machine.
+    /// What this sandbox holds on this machine, and what it does not and why.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.shared.probed.findings
+    }
+
+    /// What follows from the findings.
     #[must_use]
     pub fn level(&self) -> Level {
-        Level::ProcessOnly
+        self.findings().level
+    }
+
+    /// The steps that `launch` would be started by, for people.
+    ///
+    /// # Errors
+    /// The outcome of a launch that would be refused.
+    pub fn plan(&self, launch: &Launch) -> Result<Plan, Outcome> {
+        Ok(Plan::for_launch(launch, &self.shared.shelter(&launch.isolation)?))
     }
 
     /// Process id of the zygote, for people and tests.
@@ -150,16 +211,34 @@ impl Sandbox {
 }
 
 impl Shared {
+    /// What stands around a launch of this isolation; the outcome of one that is refused.
+    pub(super) fn shelter(&self, isolation: &Isolation) -> Result<Shelter, Outcome> {
+        let (required, findings) = (isolation.require.max(self.config.require), &self.probed.findings);
+        if findings.level < required {
+            let why = findings.missing.first().map(Missing::to_string).unwrap_or_default();
+            return Err(Outcome::LevelRefused { required, found: findings.level, why });
+        }
+        let settled = Settled { hidden: &self.config.hidden, readable: &self.config.readable };
+        // A link in what a task names must not lead around what its owner allows.
+        let read = isolation.read.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+        let isolation = Isolation { read, ..isolation.clone() };
+        let refused = |error: &str| Outcome::SetupFailed {
+            step: format!("give it network {}", isolation.network),
+            error: error.to_owned(),
+        };
+        Shelter::of(findings, self.probed.birth, settled, &isolation).map_err(refused)
+    }
+
     fn zygote(&self) -> Arc<Zygote> {
         Arc::clone(&self.zygote.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has a supervisor started that holds `lines`.
-    pub(super) async fn launch(&self, lines: &Lines) -> io::Result<()> {
+    pub(super) async fn launch(&self, birth: Birth, lines: &Lines) -> io::Result<()> {
         let mut last = io::Error::from(io::ErrorKind::BrokenPipe);
         for _ in 0..MAX_ZYGOTES {
             let zygote = self.zygote();
-            match zygote.send(lines).await {
+            match zygote.send(birth, lines).await {
                 Ok(()) => return Ok(()),
                 Err(error) if is_death(&error) => last = error,
                 Err(error) => return Err(error),
@@ -212,9 +291,10 @@ impl Zygote {
         Ok(zygote)
     }
 
-    async fn send(&self, lines: &Lines) -> io::Result<()> {
+    async fn send(&self, birth: Birth, lines: &Lines) -> io::Result<()> {
+        let wanted = Wanted::Supervisor(birth);
         let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        socket.async_io(Interest::WRITABLE, || Ok(wire::send_lines(socket.as_fd(), lines)?)).await
+        socket.async_io(Interest::WRITABLE, || Ok(wire::send_lines(socket.as_fd(), wanted, lines)?)).await
     }
 }
 
@@ -228,6 +308,79 @@ impl Drop for Zygote {
             let _ = std::thread::Builder::new().name("zygote-reaper".to_owned()).spawn(move || child.wait());
         }
     }
+}
+
+impl SandboxConfig {
+    /// Links in the paths are followed now: a mount covers what a link leads to.
+    fn with_real_paths(mut self) -> Self {
+        let real = |path: &PathBuf| fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        self.hidden = self.hidden.iter().map(real).collect();
+        self.readable = self.readable.iter().map(real).collect();
+        self
+    }
+}
+
+/// The kernel's account of tasks is the node's to open: it is the node's cgroup that is taken over.
+fn account(probed: Probed, zygote: &Zygote, config: &SandboxConfig) -> (Probed, Option<Account>) {
+    let off = || Refused { reason: "switched off by this node's settings".to_owned(), remedy: String::new() };
+    let opened = if config.cgroups { Account::open(zygote.pid) } else { Err(off()) };
+    let Findings { mut held, mut missing, .. } = probed.findings;
+    match &opened {
+        Ok(_) => held.extend([Layer::CgroupMemory, Layer::CgroupPids]),
+        Err(Refused { reason, remedy }) => missing.extend([Layer::CgroupMemory, Layer::CgroupPids].map(|layer| Missing {
+            layer,
+            reason: reason.clone(),
+            remedy: remedy.clone(),
+        })),
+    }
+    (Probed { findings: Findings::of(held, missing), ..probed }, opened.ok())
+}
+
+/// A machine that can't be tried out is taken to hold nothing, and says so.
+fn unknown(error: io::Error) -> Probed {
+    tracing::warn!(%error, "what this machine holds against tasks could not be found out");
+    let reason = format!("the machine could not be tried out: {error}");
+    let missing = [Layer::PidNamespace, Layer::Landlock(1), Layer::Seccomp].map(|layer| Missing {
+        layer,
+        reason: reason.clone(),
+        remedy: String::new(),
+    });
+    Probed { findings: Findings::of(Vec::new(), missing.to_vec()), ..Probed::default() }
+}
+
+/// Has the zygote try out the machine; takes a few milliseconds.
+fn probe(zygote: &Zygote, config: &SandboxConfig, scratch: &ScratchRoot) -> io::Result<Probed> {
+    let (name, path) = scratch.make(&config.scratch_root.join("probe"), None)?;
+    let answer = ask(zygote, &Question { scratch: path, hidden: config.hidden.clone() });
+    scratch.remove(&name)?;
+    answer
+}
+
+fn ask(zygote: &Zygote, question: &Question) -> io::Result<Probed> {
+    let (mut ours, theirs) = StdUnixStream::pair()?;
+    let nothing = || fs::File::open("/dev/null").map(OwnedFd::from);
+    let lines = Lines { control: theirs.into(), stdin: nothing()?, stdout: nothing()?, stderr: nothing()?, cgroup: None };
+    let socket = zygote.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+    wire::send_lines(socket.as_fd(), Wanted::Probe, &lines)?;
+    drop(lines);
+    ours.set_read_timeout(Some(PROBED_WITHIN))?;
+    io::Write::write_all(&mut ours, &wire::frame(question)?)?;
+    wire::read_frame(ours)
+}
+
+/// What the owner wants used of what was found.
+fn used(probed: Probed, at_most: Level) -> Probed {
+    let mut findings = shelter::at_most(probed.findings, at_most);
+    let unreached = probed.users_need_mounts && !findings.holds(Layer::MountNamespace);
+    if unreached && findings.holds(Layer::UidPerSlot) {
+        let reason = "its users would not reach the scratch directories without mounts of their own".to_owned();
+        let lost = Missing { layer: Layer::UidPerSlot, reason, remedy: "chmod o+x the folders above them".to_owned() };
+        let held = findings.held.iter().copied().filter(|layer| *layer != Layer::UidPerSlot).collect();
+        findings.missing.push(lost);
+        findings = Findings::of(held, findings.missing);
+    }
+    let first_user = probed.first_user.filter(|_| findings.holds(Layer::UidPerSlot));
+    Probed { findings, first_user, ..probed }
 }
 
 /// Whether this is what a socket says whose other end is gone.

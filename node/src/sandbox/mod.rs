@@ -11,17 +11,29 @@
 //! threads can't do that quickly or safely, and the zygote can. The program that embeds a node calls
 //! [`enter_if_child`] first thing in `main`, because zygote and handlers are that same program started again.
 //!
-//! This room does not isolate yet: a task can read what its user can read and reach the network ([`Level`]).
+//! What stands around a task depends on the machine. The zygote tries every layer when it starts (`probe.rs`), and a
+//! [`Level`](crate::task::Level) says what follows: namespaces and mounts (`surroundings.rs`), Landlock (`confine.rs`), a
+//! filter for system calls (`seccomp/`), a user for each running task.
 
 mod attempt;
 mod capture;
+mod cgroup;
+mod confine;
+mod environment;
 mod handlers;
 mod host;
+mod kernel;
 mod plan;
+mod probe;
 mod program;
+mod remedy;
 mod scratch;
+mod seccomp;
+mod shelter;
+mod slots;
 mod spec;
 mod supervisor;
+mod surroundings;
 mod sys;
 mod target;
 mod tree;
@@ -34,7 +46,10 @@ pub(crate) use wire::survives;
 #[cfg(test)]
 pub(crate) use wire::tests::samples;
 
+#[doc(hidden)]
+pub use environment::Environment;
 pub use handlers::{Handlers, Input, enter_if_child, handler_argv};
 pub use host::{Sandbox, SandboxConfig, SandboxError};
-pub use plan::{Level, Limited, Plan, Step};
-pub use spec::{Launch, Output, OutputStream, Report, ResolvedLimits};
+pub use plan::{Limited, Plan, Step};
+pub use shelter::{Birth, Shelter};
+pub use spec::{Isolation, Launch, Output, OutputStream, Report, ResolvedLimits};

@@ -1,12 +1,14 @@
-//! What the target does between its birth and its program's first instruction, as an ordered list.
+//! What supervisor and target do between the launch and the program's first instruction, as two ordered lists.
 //!
-//! In come a launch and what this machine can hold; out comes data. The target executes it, a golden test prints it,
-//! and a failed step is named by it. Nothing here touches the machine.
+//! In come a launch and its shelter; out comes data. The supervisor executes the first list, the target the second, a
+//! golden test prints both, and a failed step is named by them. Nothing here touches the machine.
 
 use std::fmt;
 use std::time::Duration;
 
+use super::shelter::{Birth, Shelter};
 use super::spec::Launch;
+use crate::task::Network;
 
 /// The descriptors that the supervisor holds for its target, in the order in which the node sends them.
 pub(super) const FIRST_CLOSED_FD: i32 = 3;
@@ -14,22 +16,10 @@ pub(super) const FIRST_CLOSED_FD: i32 = 3;
 const OOM_SCORE_ADJ: i32 = 1000;
 /// A task may touch this much more memory than allowed between two looks at it before the kernel refuses.
 const MEMORY_HEADROOM: u64 = 256 << 20;
-
-/// What the sandbox can hold on this machine. The layers that isolate come on top of `ProcessOnly` as further levels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Level {
-    /// Own session, resource limits and the end of the whole tree; the file system and the network are open.
-    ProcessOnly,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Level::ProcessOnly => f.write_str("process-only"),
-        }
-    }
-}
+/// Far enough above the limit that the supervisor sees it passed and says so, before the program fails to fork and ends.
+const PROCESS_HEADROOM: u64 = 64;
+/// Bytes of a task's own /dev/shm, which nobody adds up.
+const MAX_SHARED_MEMORY: u64 = 64 << 20;
 
 /// A resource that the kernel limits for each process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +34,39 @@ pub enum Limited {
     Cpu,
     /// Bytes of private writable memory.
     Data,
+    /// Processes and threads of its user.
+    Processes,
 }
 
 /// One step. They are in the order in which they are done; see [`Plan::for_launch`] for why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Keeps its user's id in the new user namespace.
+    MapUser,
+    /// Takes a network of its own.
+    OwnNetwork,
+    /// Cuts its mounts off from the machine's.
+    PrivateMounts,
+    /// Covers the folders that nothing of the task may see.
+    Cover,
+    /// Makes every mount read-only.
+    ReadOnlyMounts,
+    /// Makes the scratch folder and what belongs to it writable again.
+    WritableScratch,
+    /// Mounts shared memory of its own, of so many bytes at most.
+    SharedMemory(u64),
+    /// Mounts /proc anew.
+    FreshProc,
+    /// Enters its cgroup.
+    EnterCgroup,
+    /// Becomes another user.
+    BecomeUser(u32),
+    /// Gives up every capability.
+    DropCapabilities,
+    /// Restricts itself by Landlock's ruleset.
+    Landlock(u32),
+    /// Filters its system calls.
+    Seccomp(Network),
     /// Leaves the node's session.
     NewSession,
     /// Ends with its supervisor.
@@ -76,12 +94,26 @@ impl Step {
     #[must_use]
     pub fn act(&self) -> String {
         match self {
+            Step::MapUser => "keep its user in its own namespace".to_owned(),
+            Step::OwnNetwork => "take a network of its own".to_owned(),
+            Step::PrivateMounts => "cut its mounts off from the machine's".to_owned(),
+            Step::Cover => "cover the folders of the node and of people".to_owned(),
+            Step::ReadOnlyMounts => "make every mount read-only".to_owned(),
+            Step::WritableScratch => "make the scratch directory writable".to_owned(),
+            Step::SharedMemory(bytes) => format!("mount shared memory of its own of {bytes} bytes"),
+            Step::FreshProc => "mount /proc anew".to_owned(),
+            Step::EnterCgroup => "enter its cgroup".to_owned(),
+            Step::BecomeUser(user) => format!("become user {user}"),
+            Step::DropCapabilities => "give up every capability".to_owned(),
+            Step::Landlock(abi) => format!("restrict itself by Landlock {abi}"),
+            Step::Seccomp(network) => format!("filter its system calls, network {network}"),
             Step::NewSession => "start a session of its own".to_owned(),
             Step::DieWithSupervisor => "tie itself to its supervisor".to_owned(),
             Step::Rlimit(Limited::Core, bytes) => format!("limit core files to {bytes} bytes"),
             Step::Rlimit(Limited::OpenFiles, count) => format!("limit open files to {count}"),
             Step::Rlimit(Limited::FileSize, bytes) => format!("limit the size of a file to {bytes} bytes"),
             Step::Rlimit(Limited::Cpu, seconds) => format!("limit processor time to {seconds} s a process"),
+            Step::Rlimit(Limited::Processes, count) => format!("limit processes and threads to {count}"),
             Step::Rlimit(Limited::Data, bytes) => format!("limit private memory to {bytes} bytes a process"),
             Step::OomScoreAdj(score) => format!("set its out-of-memory score to {score}"),
             Step::Chdir => "enter the scratch directory".to_owned(),
@@ -97,12 +129,28 @@ impl Step {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
+            Step::MapUser => "so that files belong to whom they belonged to; it has to come before every mount",
+            Step::OwnNetwork => "so that it reaches nothing, not even services of the machine on loopback",
+            Step::PrivateMounts => "so that nothing that follows is seen outside",
+            Step::Cover => "so that neither the node's files nor the sockets in /run and /tmp can be named",
+            Step::ReadOnlyMounts => "after covering, which needs to make mount points; Landlock lets modes and times be changed",
+            Step::WritableScratch => "after everything became read-only, because that leaves nothing out",
+            Step::SharedMemory(_) => "so that semaphores and shared memory die with the task",
+            Step::FreshProc => "last: the steps before it go through /proc of the machine",
+            Step::EnterCgroup => "first, so that all it uses is counted; only the target does, its supervisor is the node's",
+            Step::BecomeUser(_) => "so that it owns nothing of the node's; early, because it forgets whom it is tied to",
+            Step::DropCapabilities => "so that no privilege of the node or of a namespace is left to the program",
+            Step::Landlock(_) => "so that it reads what programs are made of and writes in its scratch directory only",
+            Step::Seccomp(_) => "last of the locks, because it would refuse what the other ones need",
             Step::NewSession => "so that Ctrl-C at the node's terminal misses it and its group can be signalled at once",
             Step::DieWithSupervisor => "so that nothing runs unwatched; the supervisor has one thread, so its end is meant",
             Step::Rlimit(Limited::Core, _) => "so that a crash does not fill the disk",
             Step::Rlimit(Limited::OpenFiles, _) => "so that it can't use up the machine's descriptors",
             Step::Rlimit(Limited::FileSize, _) => "so that no file outgrows what was granted",
             Step::Rlimit(Limited::Cpu, _) => "as a backstop; the supervisor adds up the whole tree",
+            Step::Rlimit(Limited::Processes, _) => {
+                "so that a bomb stops by itself before the supervisor looks; nobody else is this user"
+            }
             Step::Rlimit(Limited::Data, _) => "as a backstop; the supervisor looks at the whole tree each 50 ms",
             Step::OomScoreAdj(_) => "so that the kernel ends the task and not the node when memory runs out",
             Step::Chdir => "so that relative paths stay inside what is removed afterwards",
@@ -118,33 +166,58 @@ impl Step {
 /// The ordered steps of one launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// In the order of their execution.
+    /// What the supervisor does in the namespaces that it was born into, in the order of their execution.
+    pub surroundings: Vec<Step>,
+    /// What the target does, in the order of their execution.
     pub steps: Vec<Step>,
 }
 
 impl Plan {
-    /// The steps that `launch` needs at `level`.
+    /// The steps that `launch` needs in `shelter`.
     #[must_use]
-    pub fn for_launch(launch: &Launch, level: &Level) -> Plan {
+    pub fn for_launch(launch: &Launch, shelter: &Shelter) -> Plan {
         let limits = &launch.limits;
-        let mut steps = vec![Step::NewSession, Step::DieWithSupervisor, Step::Rlimit(Limited::Core, 0)];
+        let mut steps = Vec::from_iter(shelter.memory_counted.then_some(Step::EnterCgroup));
+        steps.extend([Step::NewSession, Step::Rlimit(Limited::Core, 0)]);
         steps.push(Step::Rlimit(Limited::OpenFiles, u64::from(limits.open_files)));
         steps.extend(limits.file_size.map(|bytes| Step::Rlimit(Limited::FileSize, bytes)));
         steps.extend(limits.cpu.map(|time| Step::Rlimit(Limited::Cpu, whole_seconds(time))));
         steps.extend(limits.memory.map(|bytes| Step::Rlimit(Limited::Data, memory_backstop(bytes))));
+        // The kernel counts by user: where it is also somebody else's, others' processes would count as the task's.
+        let counted = shelter.user.is_some() || shelter.birth == Birth::UserNamespace;
+        let processes = limits.processes.filter(|_| counted).map(|count| u64::from(count) * 2 + PROCESS_HEADROOM);
+        steps.extend(processes.map(|count| Step::Rlimit(Limited::Processes, count)));
         steps.extend([Step::OomScoreAdj(OOM_SCORE_ADJ), Step::Chdir, Step::Stdio]);
-        match level {
-            Level::ProcessOnly => {} // Landlock and seccomp stand here, around the loss of privileges, one day.
-        }
-        steps.extend([Step::ResetSignals, Step::NoNewPrivs, Step::CloseFds(FIRST_CLOSED_FD), Step::Exec]);
-        Plan { steps }
+        steps.extend(shelter.user.map(Step::BecomeUser));
+        steps.push(Step::DieWithSupervisor);
+        steps.extend((!shelter.is_open()).then_some(Step::DropCapabilities));
+        steps.extend([Step::ResetSignals, Step::NoNewPrivs]);
+        steps.extend((shelter.landlock > 0).then_some(Step::Landlock(shelter.landlock)));
+        steps.extend(shelter.seccomp.then_some(Step::Seccomp(shelter.network)));
+        steps.extend([Step::CloseFds(FIRST_CLOSED_FD), Step::Exec]);
+        Plan { surroundings: surroundings(launch, shelter), steps }
     }
+}
+
+fn surroundings(launch: &Launch, shelter: &Shelter) -> Vec<Step> {
+    if shelter.birth == Birth::Fork {
+        return Vec::new();
+    }
+    let mut steps = Vec::new();
+    steps.extend((shelter.birth == Birth::UserNamespace).then_some(Step::MapUser));
+    steps.extend((shelter.network == Network::Isolated).then_some(Step::OwnNetwork));
+    steps.extend([Step::PrivateMounts, Step::Cover, Step::ReadOnlyMounts, Step::WritableScratch]);
+    let shared = launch.limits.memory.map_or(MAX_SHARED_MEMORY, |bytes| bytes.min(MAX_SHARED_MEMORY));
+    steps.push(Step::SharedMemory(shared));
+    steps.extend(shelter.fresh_proc.then_some(Step::FreshProc));
+    steps
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.steps
+        self.surroundings
             .iter()
+            .chain(&self.steps)
             .enumerate()
             .try_for_each(|(at, step)| writeln!(f, "{:>2}. {}\n      {}", at + 1, step.act(), step.reason()))
     }
@@ -163,36 +236,77 @@ fn memory_backstop(limit: u64) -> u64 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::spec::ResolvedLimits;
+    use super::super::spec::{Isolation, ResolvedLimits};
     use super::*;
 
     fn launch(limits: ResolvedLimits) -> Launch {
         let argv = vec!["true".to_owned()];
-        Launch { name: "1-1".to_owned(), argv, env: BTreeMap::new(), scratch: "/scratch/1-1".into(), limits }
+        let isolation = Isolation::default();
+        Launch { name: "1-1".to_owned(), argv, env: BTreeMap::new(), scratch: "/scratch/1-1".into(), limits, isolation }
     }
 
-    /// `BLESS=1 cargo test` writes the file anew.
+    fn partial() -> Shelter {
+        Shelter { landlock: 7, seccomp: true, network: Network::None, ..Shelter::default() }
+    }
+
+    fn full() -> Shelter {
+        let birth = Birth::UserNamespace;
+        Shelter { birth, fresh_proc: true, network: Network::Isolated, ..partial() }
+    }
+
+    /// `scripts/bless` writes the file anew.
     #[test]
     fn plan_reads_as_the_golden_page() {
-        let bare = Plan::for_launch(&launch(ResolvedLimits::default()), &Level::ProcessOnly);
+        let plan = |limits, shelter: &Shelter| Plan::for_launch(&launch(limits), shelter);
         let limits = ResolvedLimits {
             cpu: Some(Duration::from_millis(1500)),
             memory: Some(64 << 20),
+            processes: Some(100),
             file_size: Some(1 << 20),
             ..ResolvedLimits::default()
         };
-        let full = Plan::for_launch(&launch(limits), &Level::ProcessOnly);
-        let page = format!("Default limits\n\n{bare}\nEvery limit given\n\n{full}");
+        let page = [
+            ("Process only, default limits", plan(ResolvedLimits::default(), &Shelter::default())),
+            ("Process only, every limit given", plan(limits.clone(), &Shelter::default())),
+            ("Partial, without network", plan(ResolvedLimits::default(), &partial())),
+            ("Full, with a network of its own, every limit given", plan(limits, &full())),
+            (
+                "Full, by a node with privileges",
+                plan(
+                    ResolvedLimits::default(),
+                    &Shelter { birth: Birth::Namespaces, user: Some(1_900_000_000), memory_counted: true, ..full() },
+                ),
+            ),
+        ]
+        .map(|(name, plan)| format!("{name}\n\n{plan}"))
+        .join("\n");
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sandbox/plan.golden.txt");
-        if std::env::var_os("BLESS").is_some() {
+        if std::env::var_os("DUNLIN_BLESS").is_some() {
             std::fs::write(path, &page).unwrap();
         }
-        assert_eq!(page, std::fs::read_to_string(path).unwrap_or_default(), "run with BLESS=1 if this is meant");
+        assert_eq!(page, std::fs::read_to_string(path).unwrap_or_default(), "scripts/bless if this is meant");
     }
 
     #[test]
     fn closing_and_executing_come_last() {
-        let plan = Plan::for_launch(&launch(ResolvedLimits::default()), &Level::ProcessOnly);
-        assert_eq!(plan.steps[plan.steps.len() - 2..], [Step::CloseFds(3), Step::Exec]);
+        for shelter in [Shelter::default(), partial(), full()] {
+            let plan = Plan::for_launch(&launch(ResolvedLimits::default()), &shelter);
+            assert_eq!(plan.steps[plan.steps.len() - 2..], [Step::CloseFds(3), Step::Exec]);
+        }
+    }
+
+    #[test]
+    fn what_a_step_takes_away_is_not_needed_by_a_later_one() {
+        let shelter = Shelter { user: Some(7), ..full() };
+        let plan = Plan::for_launch(&launch(ResolvedLimits::default()), &shelter);
+        let at = |wanted: fn(&Step) -> bool| plan.steps.iter().position(wanted).unwrap();
+        let user = at(|step| matches!(step, Step::BecomeUser(_)));
+        let filter = at(|step| matches!(step, Step::Seccomp(_)));
+        // A change of user forgets whom a process is tied to, and takes its own /proc files away from it.
+        assert!(at(|step| matches!(step, Step::OomScoreAdj(_))) < user && user < at(|step| *step == Step::DieWithSupervisor));
+        assert!(at(|step| *step == Step::NoNewPrivs) < at(|step| matches!(step, Step::Landlock(_))));
+        assert!(at(|step| matches!(step, Step::Landlock(_))) < filter);
+        let proc = plan.surroundings.iter().position(|step| *step == Step::FreshProc);
+        assert_eq!(proc, Some(plan.surroundings.len() - 1));
     }
 }

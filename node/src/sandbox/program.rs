@@ -84,6 +84,7 @@ mod tests {
             env: path.map(|path| ("PATH".to_owned(), path.to_owned())).into_iter().collect(),
             scratch: "/nowhere/1-1".into(),
             limits: ResolvedLimits::default(),
+            isolation: super::super::spec::Isolation::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 
 /// Only the owner.
 const PRIVATE: Mode = Mode::RWXU;
@@ -30,16 +31,18 @@ impl ScratchRoot {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::fs::fchmod(&fd, PRIVATE)?;
+        // Tasks that run as users of their own must pass it; each one's own directory is closed to the others.
+        let passed = if rustix::process::geteuid().is_root() { PRIVATE | Mode::XGRP | Mode::XOTH } else { PRIVATE };
+        rustix::fs::fchmod(&fd, passed)?;
         for left in names(&fd)? {
             remove(&fd, &left)?;
         }
         Ok(ScratchRoot { path: std::fs::canonicalize(path)?, fd })
     }
 
-    /// Makes the directory `path`, which must stand right in this one, with its own `tmp`; answers with its name and
-    /// its absolute path.
-    pub(super) fn make(&self, path: &Path) -> io::Result<(CString, PathBuf)> {
+    /// Makes the directory `path`, which must stand right in this one, with its own `tmp`, for `user` if it is not the
+    /// node's own; answers with its name and its absolute path.
+    pub(super) fn make(&self, path: &Path, user: Option<u32>) -> io::Result<(CString, PathBuf)> {
         let name = path.file_name().filter(|_| self.holds(path)).ok_or_else(|| {
             let root = self.path.display();
             io::Error::new(io::ErrorKind::InvalidInput, format!("{} does not stand right in {root}", path.display()))
@@ -47,7 +50,14 @@ impl ScratchRoot {
         let name = CString::new(name.as_bytes())?;
         rustix::fs::mkdirat(&self.fd, &name, PRIVATE)?;
         let tmp = [name.as_bytes(), b"/tmp"].concat();
-        rustix::fs::mkdirat(&self.fd, OsString::from_vec(tmp), PRIVATE)?;
+        let tmp = OsString::from_vec(tmp);
+        rustix::fs::mkdirat(&self.fd, &tmp, PRIVATE)?;
+        if let Some(user) = user {
+            let (uid, gid) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(user)));
+            // The inner one first: afterwards the outer one is somebody else's, who could put a link there.
+            rustix::fs::chownat(&self.fd, &tmp, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+            rustix::fs::chownat(&self.fd, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
         let path = self.path.join(path.file_name().unwrap_or_default());
         Ok((name, path))
     }
@@ -68,6 +78,13 @@ impl ScratchRoot {
     pub(super) fn remove(&self, name: &CStr) -> io::Result<()> {
         remove(&self.fd, name)
     }
+}
+
+/// Removes what is at `path`, whatever it is.
+pub(super) fn remove_path(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    remove(&rustix::fs::open(parent, flags, Mode::empty())?, &CString::new(name.as_bytes())?)
 }
 
 /// Removes `name` in `parent`, whatever it is.
@@ -174,12 +191,12 @@ mod tests {
     fn directories_are_private_and_stand_right_in_the_root() {
         let (folder, root) = root();
         let path = folder.path().join("scratch/1-1");
-        let (name, _) = root.make(&path).unwrap();
+        let (name, _) = root.make(&path, None).unwrap();
         assert_eq!(std::fs::metadata(path.join("tmp")).unwrap().permissions().mode() & 0o777, 0o700);
-        assert!(root.make(&path).is_err(), "a name is used once");
-        assert!(root.make(folder.path()).is_err());
-        assert!(root.make(&folder.path().join("scratch/a/b")).is_err());
-        assert!(root.make(&folder.path().join("scratch/..")).is_err());
+        assert!(root.make(&path, None).is_err(), "a name is used once");
+        assert!(root.make(folder.path(), None).is_err());
+        assert!(root.make(&folder.path().join("scratch/a/b"), None).is_err());
+        assert!(root.make(&folder.path().join("scratch/.."), None).is_err());
         assert!(root.remove_empty(&name));
         assert!(!path.exists());
     }
@@ -191,7 +208,7 @@ mod tests {
         std::fs::create_dir(&outside).unwrap();
         std::fs::write(outside.join("precious"), "x").unwrap();
         let path = folder.path().join("scratch/1-1");
-        let (name, _) = root.make(&path).unwrap();
+        let (name, _) = root.make(&path, None).unwrap();
         symlink(&outside, path.join("link")).unwrap();
         symlink("/nowhere", path.join("dangling")).unwrap();
         std::fs::create_dir_all(path.join("a/locked/inner")).unwrap();
@@ -210,7 +227,7 @@ mod tests {
     fn trees_deeper_than_a_path_are_removed() {
         let (folder, root) = root();
         let path = folder.path().join("scratch/1-1");
-        let (name, _) = root.make(&path).unwrap();
+        let (name, _) = root.make(&path, None).unwrap();
         let mut here = open_directory(&root.fd, &name).unwrap();
         for _ in 0..3000 {
             rustix::fs::mkdirat(&here, c"deep", PRIVATE).unwrap();
@@ -224,7 +241,7 @@ mod tests {
     #[test]
     fn a_crashed_nodes_left_overs_go_when_the_root_is_opened() {
         let (folder, first) = root();
-        first.make(&folder.path().join("scratch/1-1")).unwrap();
+        first.make(&folder.path().join("scratch/1-1"), None).unwrap();
         std::fs::write(folder.path().join("scratch/1-1/file"), "x").unwrap();
         std::fs::write(folder.path().join("scratch/stray"), "x").unwrap();
         drop(first);

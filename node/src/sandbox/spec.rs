@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::task::{Captured, DEFAULT_KEPT_OUTPUT, Outcome, Usage};
+use crate::task::{Captured, DEFAULT_KEPT_OUTPUT, Level, Network, Outcome, Usage};
 
 /// Everything about one attempt's process tree, decided before it starts. Nothing is inherited from the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,22 @@ pub struct Launch {
     pub scratch: PathBuf,
     /// What it may use.
     pub limits: ResolvedLimits,
+    /// What it may reach, and what must stand between it and the node.
+    #[serde(default)]
+    pub isolation: Isolation,
+}
+
+/// What one attempt may reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Isolation {
+    /// Which network it gets. One that this machine can't control fails the launch unless it is the host's.
+    pub network: Network,
+    /// The least that the node must hold; a node that holds less refuses the launch.
+    pub require: Level,
+    /// Absolute paths that it may read beside what programs are made of; the sandbox passes over those that its owner
+    /// does not allow.
+    pub read: Vec<PathBuf>,
 }
 
 /// Limits with every default filled in.

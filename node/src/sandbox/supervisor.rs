@@ -12,51 +12,108 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
 
-use super::plan::{Level, Plan, Step};
+use super::confine::{self, Grants};
+use super::kernel;
+use super::plan::{FIRST_CLOSED_FD, Plan, Step};
 use super::program::{self, Program};
+use super::seccomp::{self, Architecture};
+use super::shelter::{Birth, Shelter};
 use super::spec::Launch;
+use super::surroundings::{self, Ids, Surroundings};
 use super::sys::{self, SingleThreaded, Wake};
-use super::target::{Failure, Stdio, Target};
+use super::target::{Failure, Locks, Stdio, Target};
 use super::tree;
 use super::watch::{Act, End, Measure, Seen, Watch};
-use super::wire::{self, CANCEL, Ended, Lines};
-use crate::task::{Outcome, Usage};
+use super::wire::{self, CANCEL, Ended, Lines, Order};
+use crate::task::{Network, Outcome, Usage};
 
 /// Supervises one task from its launch to its report.
 ///
 /// # Errors
 /// If the control socket breaks or the launch can't be read (the node then sees an end without a report), or if
 /// something outlived every SIGKILL (the zygote then goes on).
-pub(super) fn supervise(alone: &SingleThreaded, lines: Lines) -> io::Result<()> {
+pub(super) fn supervise(alone: &SingleThreaded, ids: Ids, lines: Lines) -> io::Result<()> {
     let started = Instant::now();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    // Its zygote is closed to others, and so would be its own /proc files, which the next steps write to.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
     let mut control = File::from(lines.control);
-    let launch: Launch = wire::read_frame(&mut control)?;
-    let stdio = Stdio { stdin: lines.stdin, stdout: lines.stdout, stderr: lines.stderr };
-    let born = start(alone, &launch, &stdio);
+    let Order { launch, shelter } = wire::read_frame(&mut control)?;
+    let Lines { stdin, stdout, stderr, cgroup, .. } = lines;
+    let stdio = Stdio { stdin, stdout, stderr, cgroup };
+    let born = Birthplace { alone, launch: &launch, shelter: &shelter }.start(ids, &stdio);
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     drop(stdio); // Otherwise the pipes would never end.
     let (ended, alone) = match born {
-        Ok(target) => Supervisor { started, control: &control, target, watch: Watch::new(launch.limits) }.run()?,
+        Ok(target) => {
+            let watch = Watch::new(launch.limits);
+            let own_namespace = shelter.birth != Birth::Fork;
+            Supervisor { started, control: &control, target, own_namespace, watch }.run()?
+        }
         Err(outcome) => (Ended { outcome, usage: Usage { wall: started.elapsed(), ..Usage::default() } }, true),
     };
     control.write_all(&wire::frame(&ended)?)?;
     if alone { Ok(()) } else { Err(io::Error::other("something outlived SIGKILL")) }
 }
 
-/// Brings the target to life, or says why there is none.
-fn start(alone: &SingleThreaded, launch: &Launch, stdio: &Stdio) -> Result<Pid, Outcome> {
-    let program = Program::of(launch).map_err(Outcome::NotFound)?;
-    let plan = Plan::for_launch(launch, &Level::ProcessOnly);
-    let scratch = CString::new(launch.scratch.as_os_str().as_bytes())
-        .map_err(|e| failed("name the scratch directory".to_owned(), &e.into()))?;
-    let mut target = Target::prepare(&plan, &program, &scratch, stdio);
-    let pid = alone.spawn_sharing(Target::run, &mut target).map_err(|e| failed("start a process".to_owned(), &e))?;
-    let Some(failure) = target.failure else { return Ok(pid) };
-    // It has ended already; it is taken away so that nothing is left of it.
-    let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
-    Err(explain(launch, &plan, failure))
+/// Where a target comes to life.
+struct Birthplace<'a> {
+    alone: &'a SingleThreaded,
+    launch: &'a Launch,
+    shelter: &'a Shelter,
+}
+
+impl Birthplace<'_> {
+    /// Brings the target to life, or says why there is none.
+    fn start(&self, ids: Ids, stdio: &Stdio) -> Result<Pid, Outcome> {
+        let program = Program::of(self.launch).map_err(Outcome::NotFound)?;
+        let plan = Plan::for_launch(self.launch, self.shelter);
+        let scratch = CString::new(self.launch.scratch.as_os_str().as_bytes())
+            .map_err(|e| failed("name the scratch directory".to_owned(), &e.into()))?;
+        self.surround(ids, &plan)?;
+        let locks = self.locks().map_err(|e| failed("make its locks".to_owned(), &e))?;
+        let mut target = Target::prepare(&plan, &program, &scratch, (stdio, &locks));
+        let pid = self.alone.spawn_sharing(Target::run, &mut target);
+        let pid = pid.map_err(|e| failed("start a process".to_owned(), &e))?;
+        let Some(failure) = target.failure else { return Ok(pid) };
+        // It has ended already; it is taken away so that nothing is left of it.
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+        Err(explain(self.launch, &plan, failure))
+    }
+
+    fn surround(&self, ids: Ids, plan: &Plan) -> Result<(), Outcome> {
+        if plan.surroundings.is_empty() {
+            return Ok(());
+        }
+        let surroundings = Surroundings::before(self.alone, ids, self.launch, self.shelter);
+        let surroundings = surroundings.map_err(|e| failed("open what the task may reach".to_owned(), &e))?;
+        let mut steps = plan.surroundings.iter();
+        steps.try_for_each(|step| surroundings.execute(*step).map_err(|e| failed(step.act(), &e)))
+    }
+
+    fn locks(&self) -> io::Result<Locks> {
+        let Birthplace { launch, shelter, .. } = self;
+        let mut locks = Locks::default();
+        if shelter.landlock > 0 {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let scratch = rustix::fs::open(&launch.scratch, flags, Mode::empty())?;
+            let own = if shelter.birth == Birth::Fork { Vec::new() } else { surroundings::further_writable(launch) };
+            let writable: Vec<_> = std::iter::once(&scratch).chain(&own).map(AsFd::as_fd).collect();
+            let tcp = shelter.network != Network::None;
+            let (read, hidden) = (&shelter.read[..], &shelter.hidden[..]);
+            let grants = Grants { abi: shelter.landlock, writable: &writable, read, hidden, tcp };
+            // Above the three that the target takes as its standard input and outputs before it needs this one.
+            locks.ruleset = Some(rustix::io::fcntl_dupfd_cloexec(confine::ruleset(&grants)?, FIRST_CLOSED_FD)?);
+        }
+        if shelter.seccomp {
+            let architecture = Architecture::NATIVE.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))?;
+            locks.filter = seccomp::compile(shelter.policy(&launch.limits), architecture)?;
+        }
+        Ok(locks)
+    }
 }
 
 fn explain(launch: &Launch, plan: &Plan, failure: Failure) -> Outcome {
@@ -76,6 +133,8 @@ struct Supervisor<'a> {
     started: Instant,
     control: &'a File,
     target: Pid,
+    /// Whether it is the first process of a pid namespace.
+    own_namespace: bool,
     watch: Watch,
 }
 
@@ -150,12 +209,21 @@ impl Supervisor<'_> {
     }
 
     fn measure(&self) -> Measure {
-        let tree = tree::descendants(rustix::process::getpid(), &BTreeSet::new());
+        let tree = tree::descendants(tree::own_pid(), &BTreeSet::new());
         tree::measure(&tree, sys::usage_of_children().0, self.watch.memory_limit())
     }
 
-    /// Signals the target's group at once, so that a fork can't slip through, and everybody who left the group.
+    /// Signals everybody in the namespace at once; without one the target's group, so that a fork can't slip through, and
+    /// everybody who left the group.
     fn signal_tree(&self, signal: Signal) {
+        if self.own_namespace {
+            // That nobody is left is no fault.
+            let _ = kernel::signal_namespace(signal);
+            if signal == Signal::TERM {
+                let _ = kernel::signal_namespace(Signal::CONT);
+            }
+            return;
+        }
         signal_all(&tree::descendants(rustix::process::getpid(), &BTreeSet::new()), Some(self.target), signal);
     }
 

@@ -8,17 +8,22 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::{Gid, Resource, Rlimit, Signal, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::kernel;
 use super::plan::{Limited, Plan, Step};
 use super::program::Program;
+use super::seccomp::Instruction;
 use super::sys::{self, PointerList};
 
-/// The three descriptors of the program.
+/// The three descriptors of the program, and one that it does not get.
 pub(super) struct Stdio {
     pub(super) stdin: OwnedFd,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// The entrance of its cgroup.
+    pub(super) cgroup: Option<OwnedFd>,
 }
 
 /// Which step failed and why.
@@ -30,10 +35,20 @@ pub(super) struct Failure {
     pub(super) errno: i32,
 }
 
+/// What the target locks itself in with, made by its supervisor.
+#[derive(Default)]
+pub(super) struct Locks {
+    /// Landlock's ruleset.
+    pub(super) ruleset: Option<OwnedFd>,
+    /// The filter for system calls.
+    pub(super) filter: Vec<Instruction>,
+}
+
 /// Everything that the steps need, made before the target is born.
 pub(super) struct Target<'a> {
     steps: &'a [Step],
     stdio: &'a Stdio,
+    locks: &'a Locks,
     scratch: &'a CStr,
     oom_score: CString,
     candidates: &'a [CString],
@@ -44,7 +59,12 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    pub(super) fn prepare(plan: &'a Plan, program: &'a Program, scratch: &'a CStr, stdio: &'a Stdio) -> Self {
+    pub(super) fn prepare(
+        plan: &'a Plan,
+        program: &'a Program,
+        scratch: &'a CStr,
+        (stdio, locks): (&'a Stdio, &'a Locks),
+    ) -> Self {
         let score = plan.steps.iter().find_map(|step| match step {
             Step::OomScoreAdj(score) => Some(score.to_string()),
             _ => None,
@@ -52,6 +72,7 @@ impl<'a> Target<'a> {
         Target {
             steps: &plan.steps,
             stdio,
+            locks,
             scratch,
             oom_score: CString::new(score.unwrap_or_default()).unwrap_or_default(),
             candidates: &program.candidates,
@@ -83,10 +104,30 @@ impl<'a> Target<'a> {
                 rustix::stdio::dup2_stdout(self.stdio.stdout.as_fd())?;
                 rustix::stdio::dup2_stderr(self.stdio.stderr.as_fd())?;
             }
+            Step::EnterCgroup => match &self.stdio.cgroup {
+                Some(entrance) => rustix::io::write(entrance, b"0").map(drop)?,
+                None => return Err(io::Error::from_raw_os_error(libc::ENOENT)),
+            },
+            Step::BecomeUser(user) => become_user(*user)?,
+            Step::DropCapabilities => drop_capabilities()?,
+            Step::Landlock(_) => match &self.locks.ruleset {
+                Some(ruleset) => kernel::landlock_restrict(ruleset.as_fd())?,
+                None => return Err(io::Error::from_raw_os_error(libc::ENOSYS)),
+            },
+            Step::Seccomp(_) => kernel::install_filter(&self.locks.filter)?,
             Step::ResetSignals => sys::release_signals()?,
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true)?,
             Step::CloseFds(first) => sys::close_from(*first)?,
             Step::Exec => return Err(self.exec()),
+            // The supervisor's.
+            Step::MapUser
+            | Step::OwnNetwork
+            | Step::PrivateMounts
+            | Step::Cover
+            | Step::ReadOnlyMounts
+            | Step::WritableScratch
+            | Step::SharedMemory(_)
+            | Step::FreshProc => {}
         }
         Ok(())
     }
@@ -112,6 +153,19 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Groups first: afterwards it would lack the right to change them.
+pub(super) fn become_user(user: u32) -> rustix::io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+}
+
+fn drop_capabilities() -> rustix::io::Result<()> {
+    let none = CapabilitySet::empty();
+    rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+}
+
 /// A node that was itself started with less than was asked for gives what it has.
 fn limit_resource(what: Limited, limit: u64) -> rustix::io::Result<()> {
     let resource = match what {
@@ -120,6 +174,7 @@ fn limit_resource(what: Limited, limit: u64) -> rustix::io::Result<()> {
         Limited::FileSize => Resource::Fsize,
         Limited::Cpu => Resource::Cpu,
         Limited::Data => Resource::Data,
+        Limited::Processes => Resource::Nproc,
     };
     let both = |limit| Rlimit { current: limit, maximum: limit };
     match rustix::process::setrlimit(resource, both(Some(limit))) {

@@ -26,6 +26,13 @@ pub(super) struct Process {
     resident_pages: u64,
 }
 
+/// This process as /proc numbers it: where /proc could not be mounted anew it is still the machine's.
+pub(super) fn own_pid() -> Pid {
+    let shown = std::fs::read_link("/proc/self").ok();
+    let shown = shown.and_then(|link| link.to_str()?.parse().ok()).and_then(Pid::from_raw);
+    shown.unwrap_or_else(rustix::process::getpid)
+}
+
 /// The children of `root` that are in none of `known`, with all their descendants.
 pub(super) fn descendants(root: Pid, known: &BTreeSet<i32>) -> Vec<Process> {
     let root = root.as_raw_pid();

@@ -1,7 +1,7 @@
 //! What crosses between node, zygote and supervisor.
 //!
-//! To the zygote goes one packet a launch: a version byte and four descriptors. The control socket among them is a
-//! stream: the node writes the launch on it, then at most one byte that cancels; the supervisor writes one report.
+//! To the zygote goes one packet a launch: a version byte, a byte that says how to be born, and four or five descriptors. The control socket among them is a
+//! stream: the node writes the order on it, then at most one byte that cancels; the supervisor writes one report.
 //! Frames are a length and CBOR, with a limit that is checked before anything is allocated.
 
 use std::io::{self, IoSlice, IoSliceMut, Read};
@@ -12,16 +12,54 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAnci
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::shelter::{Birth, Shelter};
+use super::spec::Launch;
 use crate::task::{Outcome, Usage};
 
 /// The largest frame, in bytes: beyond what the kernel takes as arguments and environment.
 pub(super) const MAX_FRAME: usize = 8 << 20;
 /// The byte that cancels.
 pub(super) const CANCEL: u8 = b'C';
-/// Descriptors in a launch: control, stdin, stdout, stderr.
-const DESCRIPTORS: usize = 4;
-/// The packet's only byte; both sides are the same binary, so another value is a fault.
-const VERSION: u8 = 1;
+/// Descriptors in a launch at most: control, stdin, stdout, stderr and, where there is one, the entrance of its cgroup.
+const DESCRIPTORS: usize = 5;
+/// The packet's first byte; both sides are the same binary, so another value is a fault.
+const VERSION: u8 = 2;
+/// In the place of a birth: look what this machine holds.
+const PROBE: u8 = b'P';
+/// Bytes of a packet.
+const PACKET: usize = 2;
+
+/// What a supervisor is told.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) launch: Launch,
+    pub(super) shelter: Shelter,
+}
+
+/// What a zygote is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A supervisor that is born like this.
+    Supervisor(Birth),
+    /// One that tries what this machine holds.
+    Probe,
+}
+
+impl Wanted {
+    fn byte(self) -> u8 {
+        match self {
+            Wanted::Supervisor(Birth::Fork) => b'F',
+            Wanted::Supervisor(Birth::Namespaces) => b'N',
+            Wanted::Supervisor(Birth::UserNamespace) => b'U',
+            Wanted::Probe => PROBE,
+        }
+    }
+
+    fn of(byte: u8) -> Option<Wanted> {
+        let births = [Birth::Fork, Birth::Namespaces, Birth::UserNamespace].map(Wanted::Supervisor);
+        births.into_iter().chain([Wanted::Probe]).find(|wanted| wanted.byte() == byte)
+    }
+}
 
 /// What a supervisor reports.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,16 +75,19 @@ pub(super) struct Lines {
     pub(super) stdin: OwnedFd,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// Through which the target enters its cgroup.
+    pub(super) cgroup: Option<OwnedFd>,
 }
 
 /// Sends a launch's descriptors to the zygote; does not wait.
-pub(super) fn send_lines(zygote: BorrowedFd<'_>, lines: &Lines) -> rustix::io::Result<()> {
-    let fds = [lines.control.as_fd(), lines.stdin.as_fd(), lines.stdout.as_fd(), lines.stderr.as_fd()];
+pub(super) fn send_lines(zygote: BorrowedFd<'_>, wanted: Wanted, lines: &Lines) -> rustix::io::Result<()> {
+    let mut fds = vec![lines.control.as_fd(), lines.stdin.as_fd(), lines.stdout.as_fd(), lines.stderr.as_fd()];
+    fds.extend(lines.cgroup.as_ref().map(AsFd::as_fd));
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    rustix::net::sendmsg(zygote, &[IoSlice::new(&[VERSION])], &mut ancillary, flags).map(drop)
+    rustix::net::sendmsg(zygote, &[IoSlice::new(&[VERSION, wanted.byte()])], &mut ancillary, flags).map(drop)
 }
 
 /// Says that the zygote is ready.
@@ -63,7 +104,7 @@ pub(super) fn recv_ready(zygote: BorrowedFd<'_>) -> rustix::io::Result<bool> {
 
 /// What the zygote's socket gave.
 pub(super) enum Received {
-    Launch(Lines),
+    Launch(Wanted, Lines),
     /// The node's end is closed.
     End,
     /// Not what a node of this binary sends.
@@ -72,11 +113,11 @@ pub(super) enum Received {
 
 /// Receives one packet; does not wait.
 pub(super) fn recv_lines(node: BorrowedFd<'_>) -> rustix::io::Result<Received> {
-    let mut byte = [0];
+    let mut packet = [0; PACKET];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let message = rustix::net::recvmsg(node, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, flags)?;
+    let message = rustix::net::recvmsg(node, &mut [IoSliceMut::new(&mut packet)], &mut ancillary, flags)?;
     let mut fds = Vec::with_capacity(DESCRIPTORS);
     for part in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = part {
@@ -86,8 +127,11 @@ pub(super) fn recv_lines(node: BorrowedFd<'_>) -> rustix::io::Result<Received> {
     if message.bytes == 0 && fds.is_empty() {
         return Ok(Received::End);
     }
-    match (byte[0], <[OwnedFd; DESCRIPTORS]>::try_from(fds)) {
-        (VERSION, Ok([control, stdin, stdout, stderr])) => Ok(Received::Launch(Lines { control, stdin, stdout, stderr })),
+    let mut fds = fds.into_iter();
+    match (packet[0], Wanted::of(packet[1]), (fds.next(), fds.next(), fds.next(), fds.next())) {
+        (VERSION, Some(wanted), (Some(control), Some(stdin), Some(stdout), Some(stderr))) => {
+            Ok(Received::Launch(wanted, Lines { control, stdin, stdout, stderr, cgroup: fds.next() }))
+        }
         _ => Ok(Received::Nonsense),
     }
 }
@@ -136,9 +180,9 @@ pub(crate) fn survives(bytes: &[u8]) {
         let again = frame(&ended).expect("what was read can be written");
         assert_eq!(read_frame::<Ended>(&again[..]).ok(), Some(ended));
     }
-    if let Ok(launch) = read_frame::<super::Launch>(bytes) {
-        let again = frame(&launch).expect("what was read can be written");
-        assert_eq!(read_frame::<super::Launch>(&again[..]).ok(), Some(launch));
+    if let Ok(order) = read_frame::<Order>(bytes) {
+        let again = frame(&order).expect("what was read can be written");
+        assert_eq!(read_frame::<Order>(&again[..]).ok(), Some(order));
     }
 }
 
@@ -149,16 +193,18 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sandbox::{Launch, ResolvedLimits};
+    use crate::sandbox::{Isolation, ResolvedLimits};
     use crate::task::strategies;
 
-    fn launch() -> impl Strategy<Value = Launch> {
+    fn order() -> impl Strategy<Value = Order> {
         let argv = prop::collection::vec(strategies::text(), 0..3);
         let env = prop::collection::btree_map(strategies::text(), strategies::text(), 0..3);
         let wall = prop::option::of(strategies::duration());
         (strategies::text(), argv, env, wall, any::<Option<u64>>()).prop_map(|(name, argv, env, wall, memory)| {
             let limits = ResolvedLimits { wall, memory, ..ResolvedLimits::default() };
-            Launch { name, argv, env, scratch: "/tmp/x".into(), limits }
+            let launch = Launch { name, argv, env, scratch: "/tmp/x".into(), limits, isolation: Isolation::default() };
+            let shelter = Shelter { birth: Birth::UserNamespace, hidden: vec!["/x".into()], ..Shelter::default() };
+            Order { launch, shelter }
         })
     }
 
@@ -168,13 +214,13 @@ pub(crate) mod tests {
 
     /// Frames of both ways, for the fuzz target to begin with.
     pub(crate) fn samples() -> impl Strategy<Value = Vec<u8>> {
-        prop_oneof![launch().prop_map(|launch| frame(&launch).unwrap()), ended().prop_map(|ended| frame(&ended).unwrap()),]
+        prop_oneof![order().prop_map(|order| frame(&order).unwrap()), ended().prop_map(|ended| frame(&ended).unwrap()),]
     }
 
     proptest! {
         #[test]
-        fn launches_and_reports_come_back_as_they_were(launch in launch(), ended in ended()) {
-            prop_assert_eq!(read_frame::<Launch>(&frame(&launch).unwrap()[..]).unwrap(), launch);
+        fn launches_and_reports_come_back_as_they_were(order in order(), ended in ended()) {
+            prop_assert_eq!(read_frame::<Order>(&frame(&order).unwrap()[..]).unwrap(), order);
             prop_assert_eq!(read_frame::<Ended>(&frame(&ended).unwrap()[..]).unwrap(), ended);
         }
     }

@@ -9,17 +9,23 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitOptions};
+use rustix::process::{DumpableBehavior, Signal, WaitOptions};
 
+use super::kernel::{self, Namespaces};
+use super::shelter::Birth;
+use super::surroundings::Ids;
 use super::sys::{self, Forked, SingleThreaded, Wake};
-use super::wire::{self, Ended, Lines, Received};
-use super::{supervisor, tree};
+use super::wire::{self, Ended, Lines, Received, Wanted};
+use super::{probe, supervisor, tree};
 use crate::task::{Outcome, Usage};
 
 /// Exit code of a supervisor that could not report.
 const NO_REPORT: i32 = 70;
 /// What tasks' new files are not: writable by others.
 const TASK_UMASK: rustix::fs::Mode = rustix::fs::Mode::WGRP.union(rustix::fs::Mode::WOTH);
+
+/// The namespaces of every task; that of the network is made on request, because it costs as much as the others together.
+pub(super) const TASK_NAMESPACES: Namespaces = Namespaces::PID.and(Namespaces::MOUNT).and(Namespaces::IPC).and(Namespaces::UTS);
 
 /// Serves the node at standard input until it is gone and every supervisor has ended.
 ///
@@ -40,6 +46,8 @@ pub(super) fn serve() -> io::Result<()> {
     rustix::process::chdir("/")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     sys::close_from(3)?;
+    // Tasks of the same user must not look into it. It has no secret, but the socket of its node.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     wire::send_ready(node.as_fd())?;
     Zygote { alone, node: Some(node), supervisors: BTreeSet::new(), orphans: false }.run()
 }
@@ -72,7 +80,7 @@ impl Zygote {
     fn receive(&mut self) -> io::Result<()> {
         let Some(node) = &self.node else { return Ok(()) };
         match wire::recv_lines(node.as_fd()) {
-            Ok(Received::Launch(lines)) => self.launch(lines),
+            Ok(Received::Launch(wanted, lines)) => self.launch(wanted, lines),
             Ok(Received::End) => {
                 self.node = None;
                 Ok(())
@@ -86,8 +94,9 @@ impl Zygote {
     }
 
     /// Forks a supervisor, or reports in its place why there is none.
-    fn launch(&mut self, lines: Lines) -> io::Result<()> {
-        match self.alone.fork() {
+    fn launch(&mut self, wanted: Wanted, lines: Lines) -> io::Result<()> {
+        let ids = Ids::own();
+        match self.fork(wanted) {
             Ok(Forked::Parent(pid)) => {
                 self.supervisors.insert(pid.as_raw_pid());
                 Ok(())
@@ -96,7 +105,10 @@ impl Zygote {
                 // The node must see its zygote's death, so nobody else may keep this socket open.
                 self.node = None;
                 let alone = &self.alone;
-                let done = std::panic::catch_unwind(AssertUnwindSafe(|| supervisor::supervise(alone, lines)));
+                let done = std::panic::catch_unwind(AssertUnwindSafe(|| match wanted {
+                    Wanted::Supervisor(_) => supervisor::supervise(alone, ids, lines),
+                    Wanted::Probe => probe::answer(alone, ids, lines),
+                }));
                 sys::exit_now(if matches!(done, Ok(Ok(()))) { 0 } else { NO_REPORT })
             }
             Err(error) => {
@@ -106,6 +118,14 @@ impl Zygote {
                 let _ = rustix::io::write(&lines.control, &report);
                 Ok(())
             }
+        }
+    }
+
+    fn fork(&self, wanted: Wanted) -> io::Result<Forked> {
+        match wanted {
+            Wanted::Supervisor(Birth::Fork) | Wanted::Probe => self.alone.fork(),
+            Wanted::Supervisor(Birth::Namespaces) => kernel::fork_into(&self.alone, TASK_NAMESPACES),
+            Wanted::Supervisor(Birth::UserNamespace) => kernel::fork_into(&self.alone, TASK_NAMESPACES.and(Namespaces::USER)),
         }
     }
 

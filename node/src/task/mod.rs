@@ -5,7 +5,9 @@
 
 mod denial;
 pub(crate) mod encoding;
+mod findings;
 mod id;
+mod level;
 mod outcome;
 mod pod;
 mod spec;
@@ -16,9 +18,11 @@ pub(crate) mod strategies;
 mod tests;
 
 pub use denial::Denial;
+pub use findings::{Findings, Layer, MAX_LAYERS, MAX_WORDS, Missing, Property};
 pub use id::{
     AttemptNumber, Fence, GroupName, HandlerName, IdempotencyKey, InvalidName, NodeId, SwarmId, TaskId, Term, UnixMillis,
 };
+pub use level::{Level, Network, UnknownWord};
 pub use outcome::{AttemptEnd, Captured, LostWhy, Outcome, Usage};
 pub use pod::{HeldAttempt, MemberRole, Pod, PodId};
 pub use spec::{DEFAULT_KEPT_OUTPUT, Limits, MAX_KEPT_OUTPUT, Program, RetryPolicy, TaskSpec};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::encoding::{byte_string, is_default, nanos};
 use super::id::{AttemptNumber, Fence, NodeId, TaskId};
+use super::level::Level;
 
 /// How one attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,15 @@ pub enum Outcome {
         step: String,
         /// The operating system's words.
         error: String,
+    },
+    /// The node holds less against its tasks than this one, or its owner, requires.
+    LevelRefused {
+        /// What is required.
+        required: Level,
+        /// What the node holds.
+        found: Level,
+        /// The first layer that is missing, with its reason.
+        why: String,
     },
     /// A handler returned an error or panicked.
     HandlerFailed(String),
@@ -114,6 +124,10 @@ impl fmt::Display for Outcome {
             Outcome::Cancelled => write!(f, "cancelled"),
             Outcome::NotFound(why) => write!(f, "not started: {why}"),
             Outcome::SetupFailed { step, error } => write!(f, "not started: the sandbox could not {step}: {error}"),
+            Outcome::LevelRefused { required, found, why } => {
+                write!(f, "not started: level {required} is required and this node holds {found}")?;
+                if why.is_empty() { Ok(()) } else { write!(f, " ({why})") }
+            }
             Outcome::HandlerFailed(why) => write!(f, "failed: {why}"),
             Outcome::Lost(why) => write!(f, "lost: {why}"),
         }

@@ -95,6 +95,10 @@ pub(crate) fn spec() -> impl Strategy<Value = TaskSpec> {
     )
 }
 
+pub(crate) fn level() -> impl Strategy<Value = Level> {
+    prop::sample::select(Level::ALL.to_vec())
+}
+
 pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
     let lost =
         prop::sample::select(vec![LostWhy::MemberLost, LostWhy::MemberRestarted, LostWhy::SupervisorDied, LostWhy::MemberLeft]);
@@ -110,6 +114,7 @@ pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
         Just(Outcome::Cancelled),
         text().prop_map(Outcome::NotFound),
         (text(), text()).prop_map(|(step, error)| Outcome::SetupFailed { step, error }),
+        (level(), level(), text()).prop_map(|(required, found, why)| Outcome::LevelRefused { required, found, why }),
         text().prop_map(Outcome::HandlerFailed),
         lost.prop_map(Outcome::Lost),
     ]

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::output::LiveOutput;
-use crate::sandbox::{Launch, Report, ResolvedLimits};
+use crate::sandbox::{Isolation, Launch, Report, ResolvedLimits};
 use crate::task::{AttemptNumber, Fence, Limits, MAX_KEPT_OUTPUT, NodeId, Pod, TaskId, TaskSpec};
 
 /// Whatever executes a process tree for one attempt: the sandbox, or a stand-in for it.
@@ -111,7 +111,7 @@ pub(super) fn launch(
     let name = format!("{task}-{attempt}-{fence}");
     let scratch = config.scratch_root.join(&name);
     let env = environment(config, (task, attempt, fence), spec, &scratch);
-    Launch { name, argv, env, scratch, limits: resolve(&spec.limits, &config.defaults) }
+    Launch { name, argv, env, scratch, limits: resolve(&spec.limits, &config.defaults), isolation: Isolation::default() }
 }
 
 /// The complete environment. The submitter's variables replace ours, but not those named `DUNLIN_…` that we set.

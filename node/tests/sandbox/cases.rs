@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,11 +12,15 @@ use dunlin_node::task::{HandlerName, LostWhy, Outcome};
 use tokio::sync::{mpsc, watch};
 
 use super::harness::Case;
-use super::house::{House, IMMORTAL, SOON, gone, kill, open_descriptors, out, parent, soon};
+use super::house::{House, IMMORTAL, SOON, alive, folder, gone, kill, open_descriptors, out, outer, parent, soon};
 
+/// A list of cases that run in every environment.
 macro_rules! cases {
-    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name)),*] };
+    ($($name:ident),* $(,)?) => {
+        &[$(crate::harness::Case { name: stringify!($name), everywhere: true, run: $name }),*]
+    };
 }
+pub(crate) use cases;
 
 pub(crate) const ALL: &[Case] = cases![
     exit_codes_and_outputs_come_back,
@@ -52,17 +55,22 @@ pub(crate) fn handlers() -> Handlers {
     Handlers::new()
         .with(name("reverse"), |input| Ok(input.bytes.iter().rev().copied().collect()))
         .with(name("refuse"), |_| Err("not today".to_owned()))
-        .with(name("many"), |_| many())
-        .with(name("poor"), |_| poor())
         .with(name("panic"), |_| panic!("a handler's panic"))
-        // Stands for a whole node: runs a task that never ends, until it is killed itself.
-        .with(name("node"), |input| {
-            let folder = PathBuf::from(String::from_utf8(input.bytes.to_vec()).unwrap());
-            let house = House::within(&folder);
-            let script = format!("echo $$ > {0}/pid.new && mv {0}/pid.new {0}/pid; {IMMORTAL}", folder.display());
-            house.run(&["sh", "-c", &script], |_| {});
-            Ok(Vec::new())
-        })
+}
+
+/// Stands for a whole node: runs a task that never ends, until it is killed itself.
+const NODE: &str = "--run-node";
+
+pub(crate) fn enter_if_node() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [verb, folder] = &arguments[..]
+        && verb == NODE
+    {
+        let house = House::within(&PathBuf::from(folder));
+        house.run(&["sh", "-c", &format!("echo $$ > pid.new && mv pid.new pid; {IMMORTAL}")], |launch| {
+            launch.limits.wall = None;
+        });
+    }
 }
 
 fn exit_codes_and_outputs_come_back() {
@@ -90,15 +98,16 @@ fn signals_are_told_apart_from_exit_codes() {
 }
 
 fn empty_commands_missing_programs_and_forbidden_ones_are_told_apart() {
-    let house = House::new();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
+    let house = House::with(|config| config.readable = vec![folder.path().to_owned()]);
     let file = |name: &str, text: &str, mode: u32| {
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let why = |argv: &[&str]| match house.run(argv, |_| {}).outcome {
+    let read = |launch: &mut dunlin_node::sandbox::Launch| launch.isolation.read = vec![folder.path().to_owned()];
+    let why = |argv: &[&str]| match house.run(argv, read).outcome {
         Outcome::NotFound(why) => why,
         other => panic!("{argv:?}: {other:?}"),
     };
@@ -131,14 +140,14 @@ fn nothing_of_the_node_is_inherited() {
     let careless = fs::File::open("/dev/null").unwrap();
     rustix::io::fcntl_setfd(&careless, rustix::io::FdFlags::empty()).unwrap();
     let house = House::new();
-    let look = "for fd in $(seq 0 99); do if [ -e /proc/$$/fd/$fd ]; then echo $fd; fi; done";
+    let look = "for fd in $(seq 0 99); do if [ -e /proc/self/fd/$fd ]; then echo $fd; fi; done";
     assert_eq!(out(&house.run(&["sh", "-c", look], |_| {})), "0\n1\n2\n");
     let status = out(&house.run(&["cat", "/proc/self/status"], |_| {}));
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     assert_eq!(out(&house.run(&["cat", "/proc/self/oom_score_adj"], |_| {})), "1000\n");
     let files = out(&house.run(&["sh", "-c", "ulimit -n; ulimit -c"], |launch| launch.limits.open_files = 77));
     assert_eq!(files, "77\n0\n");
-    let ids: Vec<i32> = out(&house.run(&["sh", "-c", "cut -d' ' -f1,5,6 /proc/$$/stat"], |_| {}))
+    let ids: Vec<i32> = out(&house.run(&["sh", "-c", "read -r line </proc/self/stat; echo $line | cut -d' ' -f1,5,6"], |_| {}))
         .split_whitespace()
         .map(|id| id.parse().unwrap())
         .collect();
@@ -170,7 +179,7 @@ fn a_timeout_kills_the_whole_tree() {
     let daemon = format!("(setsid sh -c \"{IMMORTAL}\" & echo $!) ; {IMMORTAL}");
     let limit = Duration::from_millis(300);
     let mut running = house.start(&daemon, |launch| launch.limits.wall = Some(limit));
-    let daemon = running.number(&house);
+    let daemon = running.process(&house);
     let report = house.end(running);
     assert_eq!(report.outcome, Outcome::TimedOut { limit });
     assert!(gone(daemon));
@@ -193,7 +202,7 @@ fn a_timeout_gives_grace() {
 fn cancelling_ends_the_task_and_says_so() {
     let house = House::new();
     let mut running = house.start(&format!("echo $$; {IMMORTAL}"), |_| {});
-    let pid = running.number(&house);
+    let pid = running.process(&house);
     running.cancel.send(true).unwrap();
     let report = house.end(running);
     assert_eq!(report.outcome, Outcome::Cancelled);
@@ -208,7 +217,7 @@ fn cancelling_ends_the_task_and_says_so() {
 fn dropping_the_run_ends_the_task() {
     let house = House::new();
     let mut running = house.start(&format!("echo $$; {IMMORTAL}"), |_| {});
-    let pid = running.number(&house);
+    let pid = running.process(&house);
     running.run.abort();
     soon("the task is gone", || gone(pid));
     soon("its scratch is gone", || fs::read_dir(&house.root).unwrap().next().is_none());
@@ -218,10 +227,12 @@ fn a_program_that_leaves_a_daemon_does_not_leave_it_running() {
     let house = House::new();
     let started = Instant::now();
     // The program ends only when the daemon has a session of its own.
-    let script = format!("mkfifo born; setsid sh -c 'echo $$ >born; {}' & cat born; exit 5", IMMORTAL.replace('\'', "\""));
+    let daemon = format!("echo born >born; : {}; {}", house.root.display(), IMMORTAL.replace('\'', "\""));
+    let script = format!("mkfifo born; setsid sh -c '{daemon}' & cat born; exit 5");
     let report = house.run(&["sh", "-c", &script], |_| {});
     assert_eq!(report.outcome, Outcome::Exited(5));
-    assert!(gone(out(&report).trim().parse().unwrap()));
+    assert_eq!(out(&report), "born\n");
+    assert_eq!(alive(house.root.to_str().unwrap()), 0);
     assert!(started.elapsed() < Duration::from_secs(5), "the daemon got no grace: {:?}", started.elapsed());
 }
 
@@ -300,10 +311,9 @@ fn limits_of_the_tree_are_told_apart() {
 
 fn a_killed_zygote_does_not_hurt_the_running_task() {
     let house = House::new();
-    let gate = house.root.parent().unwrap().join("gate");
-    let script = format!("echo $$; while ! [ -e {} ]; do sleep 0.01; done; exit 9", gate.display());
-    let mut running = house.start(&script, |_| {});
-    let pid = running.number(&house);
+    let gate = house.next_scratch().join("gate");
+    let mut running = house.start("echo $$; while ! [ -e gate ]; do sleep 0.01; done; exit 9", |_| {});
+    let pid = running.process(&house);
     let zygote = i32::try_from(house.sandbox.zygote_pid()).unwrap();
     assert_eq!(parent(parent(pid)), zygote);
     kill(zygote);
@@ -318,7 +328,7 @@ fn a_killed_supervisor_loses_the_task_and_leaves_nothing() {
     let house = House::new();
     let script = format!("setsid sh -c \"{IMMORTAL}\" & echo $!; echo $$; {IMMORTAL}");
     let mut running = house.start(&script, |_| {});
-    let (daemon, leader) = (running.number(&house), running.number(&house));
+    let (daemon, leader) = (running.process(&house), running.process(&house));
     kill(parent(leader));
     assert_eq!(house.end(running).outcome, Outcome::Lost(LostWhy::SupervisorDied));
     soon("the task is gone", || gone(leader) && gone(daemon));
@@ -326,22 +336,22 @@ fn a_killed_supervisor_loses_the_task_and_leaves_nothing() {
     house.no_scratch_is_left();
 }
 
-fn a_dead_node_takes_its_tasks_with_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let house = House::new();
-    let node = house.launch(&[], |launch| launch.argv = handler_argv(&"node".parse().unwrap()));
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(&node.argv[1..])
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(folder.path().to_str().unwrap().as_bytes()).unwrap();
-    let mut pid = None;
+/// Starts a node in a process of its own; answers with it and with its task's process.
+pub(crate) fn start_node(folder: &std::path::Path) -> (std::process::Child, i32) {
+    let child = std::process::Command::new(std::env::current_exe().unwrap()).arg(NODE).arg(folder).spawn().unwrap();
+    let mut inner = None;
     soon("the task has started", || {
-        pid = fs::read_to_string(folder.path().join("pid")).ok().and_then(|text| text.trim().parse::<i32>().ok());
-        pid.is_some()
+        let said = fs::read_to_string(folder.join("scratch/1-1/pid")).ok();
+        inner = said.and_then(|text| text.trim().parse::<i32>().ok());
+        inner.is_some()
     });
-    let pid = pid.unwrap();
+    let pid = outer(i32::try_from(child.id()).unwrap(), inner.unwrap());
+    (child, pid)
+}
+
+fn a_dead_node_takes_its_tasks_with_it() {
+    let folder = folder();
+    let (mut child, pid) = start_node(folder.path());
     let (supervisor, zygote) = (parent(pid), parent(parent(pid)));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -352,14 +362,6 @@ fn a_dead_node_takes_its_tasks_with_it() {
 }
 
 fn many_runs_at_once_leak_nothing() {
-    // In a process of its own: other cases open descriptors in this one.
-    let house = House::new();
-    let report = house.run(&[], |launch| launch.argv = handler_argv(&"many".parse().unwrap()));
-    assert_eq!(report.outcome, Outcome::Exited(0), "{}", String::from_utf8_lossy(&report.stderr.tail));
-    assert_eq!(out(&report), "nothing leaked");
-}
-
-fn many() -> Result<Vec<u8>, String> {
     let house = House::new();
     let round = |runs: u32| {
         let runs: Vec<_> = (0..runs).map(|n| (n, house.start_with(&["cat"], Bytes::from(n.to_string())))).collect();
@@ -372,44 +374,36 @@ fn many() -> Result<Vec<u8>, String> {
     let before = open_descriptors();
     round(200);
     let after = open_descriptors();
-    if after != before {
-        return Err(format!("{before} descriptors before, {after} after"));
-    }
+    assert_eq!(after, before, "descriptors");
     let zygote = house.sandbox.zygote_pid();
     soon("no supervisor is left", || {
         fs::read_to_string(format!("/proc/{zygote}/task/{zygote}/children")).is_ok_and(|list| list.is_empty())
     });
-    let held = fs::read_dir(format!("/proc/{zygote}/fd")).unwrap().count();
-    if held != 3 {
-        return Err(format!("the zygote holds {held} descriptors"));
+    // An ordinary user's node can't look into its zygote, which is closed to others of its user.
+    if let Ok(held) = fs::read_dir(format!("/proc/{zygote}/fd")) {
+        assert_eq!(held.count(), 3, "descriptors of the zygote");
     }
     house.no_scratch_is_left();
-    Ok(b"nothing leaked".to_vec())
 }
 
 fn a_large_tree_in_many_sessions_is_killed_whole() {
     let house = House::new();
     // A bomb with a fuse: two children each, to a depth of eight, every other one in a session of its own.
-    let folder = tempfile::tempdir().unwrap();
-    let bomb = folder.path().join("bomb");
     let script = "if [ $1 -gt 0 ]; then n=$(($1-1)); setsid sh $0 $n & sh $0 $n & fi; trap '' TERM; sleep 1000";
-    fs::write(&bomb, script).unwrap();
-    let report = house.run(&["sh", bomb.to_str().unwrap(), "8"], |launch| launch.limits.processes = Some(100));
+    let bomb = house.next_scratch().join("bomb");
+    let start = "cat >bomb; exec sh $PWD/bomb 8";
+    let report = house.run_with(&["sh", "-c", start], script, |launch| launch.limits.processes = Some(100));
     assert_eq!(report.outcome, Outcome::TooManyProcesses { limit: 100 });
-    let name = bomb.to_str().unwrap().as_bytes();
-    let alive = fs::read_dir("/proc").unwrap().flatten().filter(|process| {
-        fs::read(process.path().join("cmdline")).is_ok_and(|line| line.windows(name.len()).any(|part| part == name))
-    });
-    assert_eq!(alive.count(), 0);
+    assert_eq!(alive(bomb.to_str().unwrap()), 0);
 }
 
 fn orphans_of_a_living_task_are_waited_for() {
     let house = House::new();
-    let gate = house.root.parent().unwrap().join("gate");
-    let orphans = "i=0; while [ $i -lt 300 ]; do (true &); i=$((i+1)); done; echo $PPID";
-    let script = format!("{orphans}; while ! [ -e {} ]; do sleep 0.01; done", gate.display());
+    let gate = house.next_scratch().join("gate");
+    let orphans = "i=0; while [ $i -lt 300 ]; do (true &); i=$((i+1)); done; echo $$";
+    let script = format!("{orphans}; while ! [ -e gate ]; do sleep 0.01; done");
     let mut running = house.start(&script, |_| {});
-    let supervisor = running.number(&house);
+    let supervisor = parent(running.process(&house));
     // Only the shell: no orphan is left as a zombie while the task runs on.
     let children = || fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).unwrap();
     soon("the orphans were waited for", || children().split_whitespace().count() == 1);
@@ -418,14 +412,9 @@ fn orphans_of_a_living_task_are_waited_for() {
 }
 
 fn a_node_without_descriptors_says_so() {
-    // In a process of its own, because it lowers its own limit.
     let house = House::new();
-    let report = house.run(&[], |launch| launch.argv = handler_argv(&"poor".parse().unwrap()));
-    assert_eq!(out(&report), "open its pipes", "{}", String::from_utf8_lossy(&report.stderr.tail));
-}
-
-fn poor() -> Result<Vec<u8>, String> {
-    let house = House::new();
+    let few = rustix::process::Rlimit { current: Some(100), maximum: Some(100) };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
     let mut hoard = Vec::new();
     while let Ok(file) = fs::File::open("/dev/null") {
         hoard.push(file);
@@ -433,11 +422,8 @@ fn poor() -> Result<Vec<u8>, String> {
     hoard.truncate(hoard.len() - 3);
     let refused = house.run(&["true"], |_| {}).outcome;
     drop(hoard);
-    let Outcome::SetupFailed { step, .. } = refused else { return Err(format!("{refused:?}")) };
-    match house.run(&["true"], |_| {}).outcome {
-        Outcome::Exited(0) => Ok(step.into_bytes()),
-        other => Err(format!("it did not recover: {other:?}")),
-    }
+    assert!(matches!(&refused, Outcome::SetupFailed { step, .. } if step == "open its pipes"), "{refused:?}");
+    assert_eq!(house.run(&["true"], |launch| launch.limits.open_files = 100).outcome, Outcome::Exited(0));
 }
 
 fn hostile_scratch_directories_are_removed() {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dunlin_node::sandbox::{Launch, Output, Report, ResolvedLimits, Sandbox, SandboxConfig};
+use dunlin_node::sandbox::{Isolation, Launch, Output, Report, ResolvedLimits, Sandbox, SandboxConfig};
+use dunlin_node::task::{Layer, Level};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -30,17 +31,57 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new() -> House {
-        let folder = tempfile::tempdir().unwrap();
-        let mut house = House::within(folder.path());
+        House::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut SandboxConfig)) -> House {
+        let folder = folder();
+        let mut house = House::changed(folder.path(), change);
         house.folder = Some(folder);
         house
     }
 
     pub(crate) fn within(folder: &Path) -> House {
+        House::changed(folder, |_| {})
+    }
+
+    /// The sandbox hides its whole folder, as a node hides its data.
+    fn changed(folder: &Path, change: impl FnOnce(&mut SandboxConfig)) -> House {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let root = folder.join("scratch");
-        let sandbox = runtime.block_on(async { Sandbox::start(SandboxConfig::new(&root)) }).unwrap();
+        let mut config = SandboxConfig { hidden: vec![folder.to_owned()], ..SandboxConfig::new(&root) };
+        change(&mut config);
+        let sandbox = runtime.block_on(async { Sandbox::start(config) }).unwrap();
         House { runtime, sandbox, root, folder: None, count: Cell::new(0) }
+    }
+
+    /// Ends the case by name if this machine, or the environment, does not hold this much.
+    pub(crate) fn needs(&self, level: Level) {
+        let findings = self.sandbox.findings();
+        if findings.level < level {
+            let missing = findings.missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            super::harness::skip(&format!("it needs level {level} and there is {}: {missing}", findings.level));
+        }
+    }
+
+    pub(crate) fn needs_layer(&self, layer: Layer) {
+        if !self.sandbox.findings().holds(layer) {
+            super::harness::skip(&format!("it needs {layer}, which is missing here"));
+        }
+    }
+
+    pub(crate) fn full(&self) -> bool {
+        self.sandbox.level() == Level::Full
+    }
+
+    /// Where the next launch works.
+    pub(crate) fn next_scratch(&self) -> PathBuf {
+        self.root.join(format!("{}-1", self.count.get() + 1))
+    }
+
+    /// The machine's number of a process that a task calls by its own.
+    pub(crate) fn outer(&self, pid: i32) -> i32 {
+        outer(i32::try_from(self.sandbox.zygote_pid()).unwrap(), pid)
     }
 
     pub(crate) fn launch(&self, argv: &[&str], change: impl FnOnce(&mut Launch)) -> Launch {
@@ -50,7 +91,8 @@ impl House {
         let env = BTreeMap::from([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())]);
         let limits = ResolvedLimits { wall: Some(SOON), grace: Duration::from_millis(200), ..ResolvedLimits::default() };
         let argv = argv.iter().map(ToString::to_string).collect();
-        let mut launch = Launch { name, argv, env, scratch, limits };
+        let isolation = Isolation::default();
+        let mut launch = Launch { name, argv, env, scratch, limits, isolation };
         change(&mut launch);
         launch
     }
@@ -107,6 +149,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// The next line of the task's output, as one of its processes.
+    pub(crate) fn process(&mut self, house: &House) -> i32 {
+        house.outer(self.number(house))
+    }
+
     /// The next line of the task's output, as a number.
     pub(crate) fn number(&mut self, house: &House) -> i32 {
         while !self.said.contains('\n') {
@@ -154,4 +201,51 @@ pub(crate) fn kill(pid: i32) {
 
 pub(crate) fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// A folder that vanishes, which every user may pass, away from /tmp, which tasks do not see.
+pub(crate) fn folder() -> TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir_in("/var/lib").or_else(|_| tempfile::tempdir()).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// The machine's number of the process that is `inner` below `zygote`.
+pub(crate) fn outer(zygote: i32, inner: i32) -> i32 {
+    let mut found = None;
+    soon("the process is seen", || {
+        let everybody = fs::read_dir("/proc").unwrap().flatten();
+        let mut numbers = everybody.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        found = numbers.find(|pid| innermost(*pid) == Some(inner) && descends(*pid, zygote));
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+fn innermost(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_whitespace().last()?.parse().ok()
+}
+
+fn descends(pid: i32, from: i32) -> bool {
+    let mut here = pid;
+    while here > 1 {
+        match stat(here) {
+            Some(fields) => here = fields[1].parse().unwrap(),
+            None => return false,
+        }
+        if here == from {
+            return true;
+        }
+    }
+    false
+}
+
+/// Processes on this machine whose command line names this.
+pub(crate) fn alive(name: &str) -> usize {
+    let names = |line: Vec<u8>| line.windows(name.len()).any(|part| part == name.as_bytes());
+    let everybody = fs::read_dir("/proc").unwrap().flatten();
+    everybody.filter(|process| fs::read(process.path().join("cmdline")).is_ok_and(names)).count()
 }

@@ -1,0 +1,135 @@
+//! The kernel calls that isolate: clone into namespaces, Landlock, seccomp, mount attributes, a loopback interface.
+//!
+//! In come plain values, out come plain values; nothing is decided here. With `sys.rs` it is all that is unsafe.
+#![allow(unsafe_code)] // None of these calls has a safe form in a library of ours; each block says why it is sound.
+
+use std::ffi::{CStr, c_int, c_long, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use rustix::process::Pid;
+
+use super::seccomp::Instruction;
+use super::sys::{Forked, SingleThreaded};
+
+/// Namespaces, as flags of clone and unshare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Namespaces(c_int);
+
+impl Namespaces {
+    pub(super) const USER: Namespaces = Namespaces(libc::CLONE_NEWUSER);
+    pub(super) const PID: Namespaces = Namespaces(libc::CLONE_NEWPID);
+    pub(super) const MOUNT: Namespaces = Namespaces(libc::CLONE_NEWNS);
+    pub(super) const IPC: Namespaces = Namespaces(libc::CLONE_NEWIPC);
+    pub(super) const UTS: Namespaces = Namespaces(libc::CLONE_NEWUTS);
+    pub(super) const NETWORK: Namespaces = Namespaces(libc::CLONE_NEWNET);
+
+    /// Both.
+    pub(super) const fn and(self, other: Namespaces) -> Namespaces {
+        Namespaces(self.0 | other.0)
+    }
+}
+
+fn checked(result: c_long) -> io::Result<c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Forks into new namespaces. In the child the C library's cached thread id is stale: it must neither abort nor use
+/// threads, and a supervisor does not.
+pub(super) fn fork_into(_alone: &SingleThreaded, namespaces: Namespaces) -> io::Result<Forked> {
+    let flags = c_long::from(namespaces.0 | libc::SIGCHLD);
+    // SAFETY: there is one thread (the argument proves it), so no lock can be held by a thread that the child lacks;
+    // without CLONE_VM and with no stack given it is a fork, and the flags come first on each of our architectures.
+    match checked(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })? {
+        0 => Ok(Forked::Child),
+        pid => i32::try_from(pid).ok().and_then(Pid::from_raw).map(Forked::Parent).ok_or_else(io::Error::last_os_error),
+    }
+}
+
+/// Moves this process into new namespaces.
+pub(super) fn unshare(_alone: &SingleThreaded, namespaces: Namespaces) -> io::Result<()> {
+    // SAFETY: it shares nothing with another thread (the argument proves that there is none).
+    checked(unsafe { libc::unshare(namespaces.0) }.into()).map(drop)
+}
+
+/// The version of Landlock's interface; 0 if the kernel has none or it is switched off.
+pub(super) fn landlock_abi() -> io::Result<u32> {
+    const VERSION: c_int = 1;
+    // SAFETY: with this flag the kernel reads no attributes and answers with a number.
+    let abi = checked(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<c_void>(), 0_usize, VERSION) })?;
+    Ok(u32::try_from(abi).unwrap_or(0))
+}
+
+/// Restricts this thread by a ruleset, for ever.
+pub(super) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is open for as long as it is borrowed, and no memory is passed.
+    checked(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) }).map(drop)
+}
+
+/// Filters this thread's system calls, for ever.
+pub(super) fn install_filter(program: &[Instruction]) -> io::Result<()> {
+    const SET_MODE_FILTER: c_int = 1;
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const Instruction,
+    }
+    let length = u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let program = Program { length, instructions: program.as_ptr() };
+    // SAFETY: an instruction is laid out as the kernel's, and the kernel copies as many as are said to be there.
+    checked(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, 0, &raw const program) }).map(drop)
+}
+
+/// What becomes of one mount, or of it and all below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writable {
+    Yes,
+    No,
+}
+
+/// Makes the mount at `path` writable or not.
+pub(super) fn set_writable(path: &CStr, writable: Writable, all_below: bool) -> io::Result<()> {
+    const RDONLY: u64 = 1;
+    #[repr(C)]
+    struct Attributes {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        user_namespace: u64,
+    }
+    let (set, clear) = if writable == Writable::Yes { (0, RDONLY) } else { (RDONLY, 0) };
+    let attributes = Attributes { set, clear, propagation: 0, user_namespace: 0 };
+    let flags = if all_below { libc::AT_RECURSIVE } else { 0 };
+    let size = size_of::<Attributes>();
+    // SAFETY: the path ends with a zero byte and the attributes are laid out as `struct mount_attr`, whose size is given.
+    let done =
+        unsafe { libc::syscall(libc::SYS_mount_setattr, libc::AT_FDCWD, path.as_ptr(), flags, &raw const attributes, size) };
+    checked(done).map(drop)
+}
+
+/// Brings up the loopback interface of a new network namespace.
+pub(super) fn loopback_up() -> io::Result<()> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: an all-zero ifreq is a valid one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(1);
+    // SAFETY: the request is initialised and lives through the call.
+    checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into()).map(drop)
+}
+
+/// Signals every process of this pid namespace but this one, at once.
+///
+/// # Errors
+/// If this is not the first process of a pid namespace: outside of one the call would reach the whole machine.
+pub(super) fn signal_namespace(signal: rustix::process::Signal) -> io::Result<()> {
+    if rustix::process::getpid() != Pid::INIT {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    // SAFETY: only signals are sent; the check above keeps them in the namespace that this process is the first of.
+    checked(unsafe { libc::kill(-1, signal.as_raw()) }.into()).map(drop)
+}

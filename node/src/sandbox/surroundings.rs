@@ -1,0 +1,186 @@
+//! What a supervisor does in the namespaces that it was born into, before its target is: ids, mounts, network.
+//!
+//! In come the plan's surroundings; afterwards this process and all that descends from it see another machine. What is
+//! made here needs no clean-up: it goes with the last process of the namespace.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags};
+
+use super::kernel::{self, Namespaces, Writable};
+use super::plan::Step;
+use super::shelter::Shelter;
+use super::spec::Launch;
+use super::sys::SingleThreaded;
+
+/// Folders of people and of services: their sockets are a way out, and Landlock does not control connecting to them.
+const COVERED: [&str; 5] = ["/run", "/tmp", "/var/tmp", "/home", "/root"];
+/// Where programs put their temporary files whatever they are told.
+const TMP: &str = "/tmp";
+/// Where the C library puts semaphores and shared memory.
+const SHARED_MEMORY: &str = "/dev/shm";
+/// Of the folder that covers others: it holds mount points only.
+const COVER: &std::ffi::CStr = c"mode=755,size=256k,nr_inodes=1k";
+const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+/// Whom a process belonged to before it was born into a namespace that knows nobody yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ids {
+    user: u32,
+    group: u32,
+}
+
+impl Ids {
+    /// Those of this process.
+    pub(super) fn own() -> Ids {
+        Ids { user: rustix::process::geteuid().as_raw(), group: rustix::process::getegid().as_raw() }
+    }
+}
+
+/// The surroundings while they are made.
+pub(super) struct Surroundings<'a> {
+    alone: &'a SingleThreaded,
+    launch: &'a Launch,
+    shelter: &'a Shelter,
+    ids: Ids,
+    scratch: OwnedFd,
+    /// What must be seen although it lies in a covered folder, with where it is.
+    kept: Vec<(OwnedFd, &'a Path)>,
+}
+
+impl<'a> Surroundings<'a> {
+    /// Opens what will have to be found again.
+    pub(super) fn before(alone: &'a SingleThreaded, ids: Ids, launch: &'a Launch, shelter: &'a Shelter) -> io::Result<Self> {
+        let scratch = open(&launch.scratch)?;
+        let hidden = |path: &&PathBuf| shelter.hidden.iter().any(|hidden| path.starts_with(hidden));
+        let kept = shelter.read.iter().filter(|path| is_covered(path, shelter) && !hidden(path));
+        let kept = kept.filter_map(|path| Some((open(path).ok()?, path.as_path()))).collect();
+        Ok(Surroundings { alone, launch, shelter, ids, scratch, kept })
+    }
+
+    /// Does one step.
+    pub(super) fn execute(&self, step: Step) -> io::Result<()> {
+        match step {
+            Step::MapUser => self.map_user(),
+            Step::OwnNetwork => {
+                kernel::unshare(self.alone, Namespaces::NETWORK)?;
+                kernel::loopback_up()
+            }
+            Step::PrivateMounts => {
+                let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+                Ok(rustix::mount::mount_change("/", private)?)
+            }
+            Step::Cover => self.cover(),
+            Step::ReadOnlyMounts => kernel::set_writable(c"/", Writable::No, true),
+            Step::WritableScratch => self.make_writable(),
+            Step::SharedMemory(bytes) if Path::new(SHARED_MEMORY).is_dir() => {
+                let options = CString::new(format!("mode=1777,size={bytes},nr_inodes=4k"))?;
+                let flags = HARMLESS | MountFlags::NOEXEC;
+                Ok(rustix::mount::mount("dunlin", SHARED_MEMORY, "tmpfs", flags, options.as_c_str())?)
+            }
+            Step::FreshProc => Ok(rustix::mount::mount("proc", "/proc", "proc", HARMLESS | MountFlags::NOEXEC, None)?),
+            _ => Ok(()), // The target's.
+        }
+    }
+
+    /// Its own ids are the same inside. The right to change groups is given up: the kernel asks for that.
+    fn map_user(&self) -> io::Result<()> {
+        let Ids { user, group } = self.ids;
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
+        std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))
+    }
+
+    /// One empty folder over all that is hidden, with mount points in it for what must be seen.
+    fn cover(&self) -> io::Result<()> {
+        let mut first: Option<PathBuf> = None;
+        for path in covers(self.shelter) {
+            if path == Path::new(TMP) && own_tmp(self.launch) {
+                let own = format!("/proc/self/fd/{}/tmp", self.scratch.as_raw_fd());
+                rustix::mount::mount_bind(own.as_str(), TMP)?;
+                continue;
+            }
+            match (std::fs::symlink_metadata(&path), &first) {
+                (Ok(file), Some(cover)) if file.is_dir() => rustix::mount::mount_bind(cover, &path)?,
+                (Ok(file), None) if file.is_dir() => {
+                    rustix::mount::mount("dunlin", &path, "tmpfs", HARMLESS | MountFlags::NOEXEC, COVER)?;
+                    first = Some(path);
+                }
+                (Ok(file), _) if !file.is_symlink() => rustix::mount::mount_bind("/dev/null", &path)?,
+                _ => {} // Nothing is there, or a link to what is covered elsewhere.
+            }
+        }
+        for (opened, path) in &self.kept {
+            show_again(opened, path)?;
+        }
+        show_again(&self.scratch, &self.launch.scratch)
+    }
+
+    /// A mount that lost its right to be written in this namespace may have it back.
+    fn make_writable(&self) -> io::Result<()> {
+        kernel::set_writable(&c_path(&self.launch.scratch)?, Writable::Yes, false)?;
+        if own_tmp(self.launch) {
+            kernel::set_writable(c"/tmp", Writable::Yes, false)?;
+        }
+        // The target writes its out-of-memory score there. A /proc that was read-only before stays so.
+        let _ = kernel::set_writable(c"/proc", Writable::Yes, false);
+        Ok(())
+    }
+}
+
+/// Folders that the task may write in beside its scratch directory, once the surroundings are made.
+pub(super) fn further_writable(launch: &Launch) -> Vec<OwnedFd> {
+    let mut paths = vec![SHARED_MEMORY];
+    paths.extend(own_tmp(launch).then_some(TMP));
+    paths.into_iter().filter_map(|path| open(Path::new(path)).ok()).collect()
+}
+
+fn own_tmp(launch: &Launch) -> bool {
+    !launch.scratch.starts_with(TMP) && Path::new(TMP).is_dir()
+}
+
+/// Every folder and file to cover, none below another.
+fn covers(shelter: &Shelter) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = COVERED.iter().map(PathBuf::from).chain(shelter.hidden.iter().cloned()).collect();
+    all.sort();
+    let mut covers: Vec<PathBuf> = Vec::new();
+    for path in all {
+        if !covers.iter().any(|cover| path.starts_with(cover)) {
+            covers.push(path);
+        }
+    }
+    covers
+}
+
+/// Whether nothing at this path is seen by a task unless it is shown again.
+pub(super) fn is_covered(path: &Path, shelter: &Shelter) -> bool {
+    covers(shelter).iter().any(|cover| path.starts_with(cover))
+}
+
+/// Mounts what was opened where it was; in a covered folder the way to it is made first.
+fn show_again(opened: &OwnedFd, path: &Path) -> io::Result<()> {
+    if std::fs::symlink_metadata(path).is_err() {
+        let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(opened)?.st_mode);
+        if kind.is_dir() {
+            std::fs::create_dir_all(path)?;
+        } else {
+            std::fs::create_dir_all(path.parent().unwrap_or(path))?;
+            std::fs::write(path, "")?;
+        }
+    }
+    let source = format!("/proc/self/fd/{}", opened.as_raw_fd());
+    Ok(rustix::mount::mount_bind(source.as_str(), path)?)
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
