@@ -7,8 +7,10 @@ mod act;
 mod config;
 mod context;
 mod demo;
+mod doctor;
 mod events;
 mod journal;
+mod limits;
 mod look;
 mod output;
 mod run;
@@ -30,6 +32,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::exit::{Failure, code};
 use crate::render::Format;
 use context::Context;
+pub(crate) use doctor::Diagnosis;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -110,6 +113,8 @@ enum Verb {
     Token(token::TokenArgs),
     /// The settings: write a file, show what is in force, check a file
     Config(config::ConfigArgs),
+    /// What this machine holds against the tasks that it runs
+    Doctor(doctor::DoctorArgs),
     /// Five real nodes on this machine, real work, a killed leader, and a checked result
     Demo(demo::DemoArgs),
 }
@@ -146,6 +151,7 @@ fn carry_out(cli: Cli) -> Result<u8, Failure> {
         Verb::Demo(args) => in_runtime(Workers::Node, demo::demo(global, args)),
         Verb::Config(args) => config::config(&global, &args),
         Verb::Journal(args) => journal::journal(&global, &args),
+        Verb::Doctor(args) => in_runtime(Workers::One, doctor::doctor(global, args)),
         Verb::Token(args) => in_runtime(Workers::One, token::token(global, args)),
         Verb::Run(args) => with_node(global, async |context| run::run(&context, args).await),
         Verb::Submit(args) => with_node(global, async |context| submit::submit(&context, args).await),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use dunlin_node::api::TaskView;
@@ -12,9 +11,9 @@ use dunlin_node::sandbox::OutputStream;
 use dunlin_node::task::{GroupName, Outcome, TaskId, TaskSpec, TaskState};
 
 use super::context::{Context, tell};
+use super::limits::LimitArgs;
 use super::stdin;
 use crate::exit::{Failure, code};
-use crate::quantity::parse_duration;
 
 const EXAMPLES: &str = "Examples:
   dunlin run -- uname -a
@@ -34,9 +33,6 @@ pub(super) struct RunArgs {
     /// An environment variable; nothing else is passed on
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
-    /// Kill it after this time: 30s, 5m, 1h30m
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    timeout: Option<Duration>,
     /// A file as its standard input, - for ours (which is also what is piped in)
     #[arg(long, value_name = "FILE", conflicts_with = "no_stdin")]
     stdin: Option<PathBuf>,
@@ -46,6 +42,8 @@ pub(super) struct RunArgs {
     /// A line for people
     #[arg(long)]
     label: Option<String>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -77,7 +75,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<u8, Failure>
     let mut spec = TaskSpec::command(args.command);
     spec.group = args.group;
     spec.env = args.env.into_iter().collect::<BTreeMap<_, _>>();
-    spec.limits.wall = args.timeout;
+    spec.limits = args.limits.limits();
     spec.label = args.label;
     spec.stdin = input;
     // What fails by itself would fail again before the eyes of the person; what was lost with its node is another matter.

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use dunlin_node::client::Submitted;
 use dunlin_node::task::{GroupName, IdempotencyKey, TaskSpec};
 
 use super::context::{Context, print};
+use super::limits::LimitArgs;
 use super::run::{ended, not_empty, variable};
 use super::{select, stdin};
 use crate::exit::{Failure, code};
-use crate::quantity::parse_duration;
 
 /// Tasks in one request, and the bytes they may add up to: the swarm's own limits with room for what is around them.
 const BATCH: usize = 1000;
@@ -22,7 +21,7 @@ const BATCH_BYTES: usize = 3 << 19;
 const MAX_TASKS: u64 = 1_000_000;
 
 const EXAMPLES: &str = "Examples:
-  dunlin submit -- make -C /srv/site
+  dunlin submit --stdin site.tar --memory 1GiB -- sh -c 'tar x && make'
   dunlin submit --array 1-1000 -- sh -c 'render --frame $DUNLIN_ARRAY_INDEX'
   dunlin submit --each-line urls.txt -- sh -c 'curl -fsS \"$DUNLIN_ITEM\" | wc -c'
   dunlin submit --idempotency-key nightly-2026-01-31 --wait -- backup.sh
@@ -38,9 +37,6 @@ pub(super) struct SubmitArgs {
     /// An environment variable; nothing else is passed on
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
-    /// Kill an attempt after this time: 30s, 5m, 1h30m
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    timeout: Option<Duration>,
     /// How often a failed attempt is repeated
     #[arg(long, value_name = "N", default_value_t = 2)]
     retries: u32,
@@ -62,6 +58,8 @@ pub(super) struct SubmitArgs {
     /// Wait until all have ended and return the first failed one's exit code
     #[arg(long)]
     wait: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -149,7 +147,7 @@ async fn tasks(args: SubmitArgs) -> Result<Tasks, Failure> {
     let mut spec = TaskSpec::command(args.command);
     spec.group = args.group;
     spec.env = args.env.into_iter().collect::<BTreeMap<_, _>>();
-    spec.limits.wall = args.timeout;
+    spec.limits = args.limits.limits();
     spec.retry.attempts = args.retries.saturating_add(1);
     spec.label = args.label;
     if let Some(path) = &args.stdin {

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dunlin_node::node::SandboxSettings;
 use dunlin_node::sandbox::ResolvedLimits;
-use dunlin_node::task::GroupName;
+use dunlin_node::task::{GroupName, Level, MAX_KEPT_OUTPUT};
 
 use super::{Config, ConfigError, Given, Pod, Secret, Surroundings, Value};
 use crate::quantity::{parse_duration, parse_size};
@@ -62,6 +63,7 @@ pub(super) fn build(given: &mut BTreeMap<&'static str, Given>, around: &Surround
         mdns: b.take("mdns", Value::Bool(true), as_bool)?,
         log: b.take("log", text("info"), log)?,
         limits: limits(&mut b)?,
+        sandbox: sandbox(&mut b)?,
         pods: b.take("pods", Value::List(vec![format!("default={}", around.cores)]), |value| pods(value, around.cores))?,
         data,
         socket,
@@ -71,19 +73,41 @@ pub(super) fn build(given: &mut BTreeMap<&'static str, Given>, around: &Surround
 fn limits(b: &mut Builder<'_>) -> Result<ResolvedLimits, ConfigError> {
     let kept = |value: &Value| {
         let size = as_text(value).and_then(parse_size)?;
-        u32::try_from(size).ok().filter(|size| *size <= 16 << 20).ok_or_else(|| "the limit is 16MiB".to_owned())
+        u32::try_from(size)
+            .ok()
+            .filter(|size| *size <= MAX_KEPT_OUTPUT)
+            .ok_or_else(|| "a report carries at most 512KiB".to_owned())
     };
     let count = |text: &str| text.parse::<u32>().map_err(|_| format!("{text:?} is neither a whole number nor \"none\""));
     Ok(ResolvedLimits {
         wall: b.take("tasks.timeout", text("1h"), |value| unless_none(value, positive_duration))?,
         grace: b.take("tasks.grace", text("2s"), |value| as_text(value).and_then(parse_duration))?,
-        stdout: b.take("tasks.stdout", text("1MiB"), kept)?,
-        stderr: b.take("tasks.stderr", text("1MiB"), kept)?,
+        stdout: b.take("tasks.stdout", text("256KiB"), kept)?,
+        stderr: b.take("tasks.stderr", text("256KiB"), kept)?,
         memory: b.take("tasks.memory", text("none"), |value| unless_none(value, parse_size))?,
         processes: b.take("tasks.processes", text("none"), |value| unless_none(value, count))?,
         open_files: b.take("tasks.open_files", Value::Number(1024), |value| whole(value, 16, 1 << 20))?,
         ..ResolvedLimits::default()
     })
+}
+
+fn sandbox(b: &mut Builder<'_>) -> Result<SandboxSettings, ConfigError> {
+    let level = |value: &Value| as_text(value)?.parse::<Level>().map_err(|error| error.to_string());
+    Ok(SandboxSettings {
+        require: b.take("sandbox.require", text("process-only"), level)?,
+        at_most: b.take("sandbox.level", text("full"), level).map(Some)?,
+        read: b.take("sandbox.read", Value::List(Vec::new()), absolute)?,
+        hide: b.take("sandbox.hide", Value::List(Vec::new()), absolute)?,
+    })
+}
+
+fn absolute(value: &Value) -> Result<Vec<PathBuf>, String> {
+    let Value::List(list) = value else { return Err(format!("{value} is not a list of paths")) };
+    let one = |text: &String| {
+        let path = PathBuf::from(text);
+        if path.is_absolute() { Ok(path) } else { Err(format!("{text:?} is not an absolute path")) }
+    };
+    list.iter().map(one).collect()
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {

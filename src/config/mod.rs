@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use dunlin_node::node::SandboxSettings;
 use dunlin_node::sandbox::ResolvedLimits;
 use dunlin_node::task::GroupName;
 
@@ -51,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) pods: Vec<Pod>,
     /// What a task may use that does not say.
     pub(crate) limits: ResolvedLimits,
+    /// What stands between tasks and this node.
+    pub(crate) sandbox: SandboxSettings,
     /// Where its API listens.
     pub(crate) socket: PathBuf,
     /// What is logged.

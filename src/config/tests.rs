@@ -72,7 +72,9 @@ fn bad_values_are_told_with_their_rule() {
     assert!(told("mdns = 1\n").contains("true or false"));
     assert!(told("[tasks]\ntimeout = \"soon\"\n").contains("is not a duration"));
     assert!(told("[tasks]\ntimeout = 0\n").contains("longer than nothing"));
-    assert!(told("[tasks]\nstdout = \"1GiB\"\n").contains("the limit is 16MiB"));
+    assert!(told("[tasks]\nstdout = \"1GiB\"\n").contains("at most 512KiB"));
+    assert!(told("[sandbox]\nrequire = \"total\"\n").contains("it is one of process-only, partial, full"));
+    assert!(told("[sandbox]\nread = [\"data\"]\n").contains("\"data\" is not an absolute path"));
     assert!(told("[[pods]]\ngroups = [\"Big\"]\n").contains("group name"));
     assert!(told("[[pods]]\nslots = 0\n").contains("a pod has 1 to"));
     assert!(told("log = \"verbose\"\n").contains("log: \"verbose\" is none of error"));

@@ -6,6 +6,7 @@ use dunlin_node::task::TaskId;
 use serde_json::{Value, json};
 
 use super::Render;
+use crate::cli::Diagnosis;
 use crate::json;
 
 /// See [`super::Format::Json`].
@@ -46,5 +47,19 @@ impl Render for Json {
 
     fn event(&self, view: &EventView) -> String {
         line(&json::event(view))
+    }
+
+    fn diagnosis(&self, diagnosis: &Diagnosis) -> String {
+        let Diagnosis { findings, too_weak, plan, .. } = diagnosis;
+        let missing = findings.missing.iter();
+        let missing = missing.map(|one| json!({ "layer": one.layer.to_string(), "reason": one.reason, "remedy": one.remedy }));
+        line(&json!({
+            "level": findings.level,
+            "meets_require": !too_weak,
+            "memory_enforced": findings.memory_enforced,
+            "held": findings.held.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "missing": missing.collect::<Vec<_>>(),
+            "plan": plan,
+        }))
     }
 }

@@ -15,6 +15,8 @@ use dunlin_node::api::{EventView, NodeView, StatusView, TaskSummary, TaskView};
 use dunlin_node::client::Submitted;
 use dunlin_node::task::TaskId;
 
+use crate::cli::Diagnosis;
+
 pub(crate) use ids::compact;
 pub(crate) use json::Json;
 pub(crate) use quiet::Quiet;
@@ -54,4 +56,5 @@ pub(crate) trait Render: Sync {
     /// `done` is the act in the past tense: `cancelled`, `queued again`.
     fn applied(&self, done: &str, tasks: &[TaskId]) -> String;
     fn event(&self, view: &EventView) -> String;
+    fn diagnosis(&self, diagnosis: &Diagnosis) -> String;
 }

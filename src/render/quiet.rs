@@ -5,6 +5,7 @@ use dunlin_node::client::Submitted;
 use dunlin_node::task::TaskId;
 
 use super::Render;
+use crate::cli::Diagnosis;
 
 /// See [`super::Format::Quiet`].
 pub(crate) struct Quiet;
@@ -41,5 +42,10 @@ impl Render for Quiet {
 
     fn event(&self, view: &EventView) -> String {
         lines(std::iter::once(view.seq))
+    }
+
+    /// The level.
+    fn diagnosis(&self, diagnosis: &Diagnosis) -> String {
+        lines(std::iter::once(diagnosis.findings.level))
     }
 }

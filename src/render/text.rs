@@ -7,6 +7,7 @@ use dunlin_node::client::Submitted;
 use dunlin_node::task::{NodeId, Program, TaskId, TaskSpec};
 
 use super::{Render, Table, compact};
+use crate::cli::Diagnosis;
 use crate::quantity::{show_duration, show_size, show_time};
 
 /// See [`super::Format::Text`].
@@ -193,6 +194,29 @@ impl Render for Text {
             1 => format!("task {} {done}\n", compact(tasks)),
             count => format!("{count} tasks {done}: {}\n", compact(tasks)),
         }
+    }
+
+    fn diagnosis(&self, diagnosis: &Diagnosis) -> String {
+        let Diagnosis { findings, too_weak, settings, plan } = diagnosis;
+        let mut text = format!("sandbox: {}\n", findings.level);
+        let held: Vec<String> = findings.held.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "  holds: {}", if held.is_empty() { "nothing but limits".to_owned() } else { held.join(", ") });
+        for missing in &findings.missing {
+            let _ = writeln!(text, "  lacks {}: {}", missing.layer, plain(&missing.reason));
+            if !missing.remedy.is_empty() {
+                let _ = writeln!(text, "    {}", plain(&missing.remedy));
+            }
+        }
+        let memory = if findings.memory_enforced { "by the kernel, at once" } else { "by adding it up every 50 ms" };
+        let _ = writeln!(text, "  memory limits are held {memory}");
+        settings.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        if *too_weak {
+            text.push_str("  that is less than `sandbox.require` asks for: a node would not start\n");
+        }
+        if let Some(plan) = plan {
+            let _ = write!(text, "\nBefore a task's first instruction:\n\n{plan}");
+        }
+        text
     }
 
     fn event(&self, view: &EventView) -> String {

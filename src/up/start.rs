@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use dunlin_node::api::SharedApi;
 use dunlin_node::leadership::NarrationKind;
 use dunlin_node::node::{self, Belonging, ConfigError, Node, NodeConfig};
-use dunlin_node::task::{NodeId, Pod, SwarmId, UnixMillis};
+use dunlin_node::task::{Level, NodeId, Pod, SwarmId, UnixMillis};
 use futures::future::BoxFuture;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
@@ -64,6 +64,8 @@ pub(crate) enum StartError {
     PortTaken { address: SocketAddr, why: String },
     #[error("these settings do not go together: {0}")]
     Refused(String),
+    #[error("the sandbox is {found} on this machine, and `sandbox.require` asks for {required}")]
+    SandboxTooWeak { required: Level, found: Level, missing: Vec<String> },
     #[error("the node could not be started: {0}")]
     Failed(String),
 }
@@ -120,6 +122,7 @@ fn node_config(config: &Config, secret: &Secret) -> Result<NodeConfig, StartErro
         mdns: config.mdns,
         pods: pods.collect(),
         task_defaults: config.limits.clone(),
+        sandbox: config.sandbox.clone(),
         ..NodeConfig::new(config.data.clone(), secret)
     };
     config.validate().map_err(refused)?;
@@ -134,6 +137,10 @@ fn explain(error: node::StartError) -> StartError {
         node::StartError::InUse(path) | node::StartError::Journal(JournalError::InUse(path)) => StartError::DataInUse(path),
         node::StartError::Folder { path, source } => StartError::DataUnusable { path, why: source.to_string() },
         node::StartError::Journal(JournalError::NewerFormat { path, .. }) => StartError::NewerFormat(path),
+        node::StartError::SandboxTooWeak { required, found } => {
+            let missing: Vec<String> = found.missing.iter().map(ToString::to_string).collect();
+            StartError::SandboxTooWeak { required, found: found.level, missing }
+        }
         node::StartError::Mesh(MeshError::PortTaken { address }) => {
             StartError::PortTaken { address, why: "another program, or another node, listens there".to_owned() }
         }

@@ -20,5 +20,6 @@ mod leader_paused;
 mod majority;
 mod one_leader;
 mod pods;
+mod sandboxed;
 mod strangers;
 mod worker_lost;

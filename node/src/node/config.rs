@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use crate::sandbox::ResolvedLimits;
-use crate::task::{GroupName, MemberRole, Pod};
+use crate::task::{GroupName, Level, MemberRole, Pod};
 
 /// The largest number of nodes that found a swarm together.
 pub const MAX_FOUNDERS: u32 = 64;
@@ -104,6 +104,21 @@ pub struct NodeConfig {
     pub pods: Vec<Pod>,
     /// Limits of tasks that set none.
     pub task_defaults: ResolvedLimits,
+    /// What stands between tasks and this node.
+    pub sandbox: SandboxSettings,
+}
+
+/// What the owner of a node says of its sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SandboxSettings {
+    /// The least that the machine must hold, or the node does not start.
+    pub require: Level,
+    /// The most that is used of what the machine holds; `None` is all of it.
+    pub at_most: Option<Level>,
+    /// Absolute paths that tasks may ask to read, and what lies below.
+    pub read: Vec<PathBuf>,
+    /// Absolute paths that no task may see, beside the node's own folder.
+    pub hide: Vec<PathBuf>,
 }
 
 impl NodeConfig {
@@ -122,6 +137,7 @@ impl NodeConfig {
             mdns: false,
             pods: vec![standard_pod()],
             task_defaults: ResolvedLimits::default(),
+            sandbox: SandboxSettings::default(),
         }
     }
 
@@ -160,6 +176,10 @@ impl NodeConfig {
             if pod.slots == 0 || pod.slots > Pod::MAX_SLOTS {
                 return Err(ConfigError::PodSlots(pod.slots));
             }
+        }
+        let paths = self.sandbox.read.iter().chain(&self.sandbox.hide);
+        if let Some(path) = paths.into_iter().find(|path| !path.is_absolute()) {
+            return Err(ConfigError::SandboxPath(path.clone()));
         }
         match self.peers.iter().find(|peer| !is_host_and_port(peer)) {
             Some(peer) => Err(ConfigError::Peer(peer.chars().take(80).collect())),
@@ -202,6 +222,9 @@ pub enum ConfigError {
     /// A pod without slots, or with too many.
     #[error("a pod needs 1 to {limit} slots, not {0}", limit = Pod::MAX_SLOTS)]
     PodSlots(u32),
+    /// A path of the sandbox's settings that depends on where the node was started.
+    #[error("the path {} in the sandbox's settings must be absolute", .0.display())]
+    SandboxPath(PathBuf),
     /// Not `host:port`.
     #[error("the peer {0:?} is not of the form HOST:PORT")]
     Peer(String),

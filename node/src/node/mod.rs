@@ -15,7 +15,9 @@ mod stopped;
 mod surroundings;
 mod views;
 
-pub use config::{Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, Secret, standard_pod, worker_threads};
+pub use config::{
+    Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, SandboxSettings, Secret, standard_pod, worker_threads,
+};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use requests::survives;
 pub use start::{NodeBuilder, StartError};

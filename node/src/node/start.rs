@@ -24,7 +24,7 @@ use crate::leadership::{Belongs, Driver, Failing, Gate, Keep, KeepError, Naming,
 use crate::mesh::wire::{self, MeshConfig, MeshError};
 use crate::mesh::{Incoming, PeerEvent};
 use crate::sandbox::{Sandbox, SandboxConfig, SandboxError};
-use crate::task::{Level, NodeId};
+use crate::task::{Findings, Level, NodeId};
 use crate::worker::{DEFAULT_PATH, Handlers, Worker, WorkerConfig};
 
 /// Peer events that may wait for the election's thread.
@@ -63,6 +63,14 @@ pub enum StartError {
     /// The sandbox did not start.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// This machine holds less than the node's owner demands.
+    #[error("the sandbox is {} on this machine, and {required} is required", .found.level)]
+    SandboxTooWeak {
+        /// What `sandbox.require` says.
+        required: Level,
+        /// What was found by trying.
+        found: Box<Findings>,
+    },
     /// The operating system gave no random bytes or no thread.
     #[error("the operating system refused {what}: {detail}")]
     System {
@@ -102,6 +110,10 @@ impl NodeBuilder {
         let (boot, belongs) = (keep.count_boot()?, keep.belongs()?);
         let (mesh, inboxes) = wire::start(mesh_config(&self.config, boot)).await?;
         let sandbox = Sandbox::start(sandbox_config(&self.config))?;
+        let findings = sandbox.findings();
+        if findings.level < self.config.sandbox.require {
+            return Err(StartError::SandboxTooWeak { required: self.config.sandbox.require, found: Box::new(findings.clone()) });
+        }
         let surroundings = Surroundings {
             clock: Arc::new(SystemClock),
             entropy: system_entropy(),
@@ -204,8 +216,10 @@ fn open_folder(path: &Path) -> Result<File, StartError> {
 /// The node's own folder is hidden. Tasks are not isolated before the command line can say what they need.
 fn sandbox_config(config: &NodeConfig) -> SandboxConfig {
     SandboxConfig {
-        at_most: Level::ProcessOnly,
-        hidden: vec![config.data.clone()],
+        require: config.sandbox.require,
+        at_most: config.sandbox.at_most.unwrap_or(Level::Full),
+        hidden: std::iter::once(&config.data).chain(&config.sandbox.hide).cloned().collect(),
+        readable: config.sandbox.read.clone(),
         ..SandboxConfig::new(config.data.join("scratch"))
     }
 }

@@ -1,0 +1,89 @@
+//! The flags with which a task says what it may use, alike for `run` and `submit`.
+
+use std::time::Duration;
+
+use clap::Args;
+use dunlin_node::task::{Limits, MAX_KEPT_OUTPUT};
+
+use crate::quantity::{parse_duration, parse_size};
+
+const LIMITS: &str = "Limits (the running node's own where none is given)";
+
+/// See the head of this file.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = LIMITS)]
+pub(super) struct LimitArgs {
+    /// Kill an attempt after this time: 30s, 5m, 1h30m
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    timeout: Option<Duration>,
+    /// Kill an attempt after this much processor time of all its processes
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    cpu_time: Option<Duration>,
+    /// Memory of all its processes together: 256MiB, 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<u64>,
+    /// Processes and threads at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pids: Option<u32>,
+    /// Open files of each process
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..))]
+    files: Option<u32>,
+    /// The largest file that it may write
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    file_size: Option<u64>,
+    /// How much of each of its outputs is kept (the end of it), at most 512KiB
+    #[arg(long, value_name = "SIZE", value_parser = kept)]
+    stdout_limit: Option<u32>,
+    /// Between SIGTERM and SIGKILL when it must end
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    grace: Option<Duration>,
+}
+
+impl LimitArgs {
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            wall: self.timeout,
+            cpu: self.cpu_time,
+            memory: self.memory,
+            processes: self.pids,
+            open_files: self.files,
+            file_size: self.file_size,
+            stdout: self.stdout_limit,
+            stderr: self.stdout_limit,
+            grace: self.grace,
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        0 => Err("it must be more than nothing".to_owned()),
+        size => Ok(size),
+    }
+}
+
+fn kept(text: &str) -> Result<u32, String> {
+    let size = parse_size(text)?;
+    let most = || format!("{text} is more than a report may carry, {} KiB", MAX_KEPT_OUTPUT >> 10);
+    u32::try_from(size).ok().filter(|size| *size <= MAX_KEPT_OUTPUT).ok_or_else(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_is_refused_in_words() {
+        assert_eq!(size("0").unwrap_err(), "it must be more than nothing");
+        assert_eq!(positive("0s").unwrap_err(), "it must be longer than nothing");
+        assert!(kept("1MiB").unwrap_err().contains("512 KiB"));
+        assert_eq!(kept("64KiB"), Ok(64 << 10));
+    }
+}
