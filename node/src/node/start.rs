@@ -205,6 +205,7 @@ fn open_folder(path: &Path) -> Result<File, StartError> {
 fn sandbox_config(config: &NodeConfig) -> SandboxConfig {
     SandboxConfig {
         at_most: Level::ProcessOnly,
+        cgroups: false,
         hidden: vec![config.data.clone()],
         ..SandboxConfig::new(config.data.join("scratch"))
     }

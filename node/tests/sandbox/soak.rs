@@ -1,6 +1,6 @@
 //! Many tasks, eight at once, and then a look at everything that could have been left behind.
 //!
-//! `DUNLIN_SOAK=4000` makes it as long as it is meant to be; every run plays a tenth of that.
+//! `DUNLIN_SOAK=4000` makes it as long as it is meant to be; a run without it plays a tenth of that.
 
 use std::collections::VecDeque;
 use std::fs;
