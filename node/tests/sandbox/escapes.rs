@@ -376,7 +376,9 @@ fn nothing_is_left_when_node_zygote_and_supervisor_are_killed() {
     });
     // Stopped first, so that neither can do anything about the others' end.
     for signal in [Signal::STOP, Signal::KILL] {
-        [zygote, supervisor].map(|pid| kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap());
+        for pid in [zygote, supervisor] {
+            kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        }
         if signal == Signal::STOP {
             node.kill().unwrap();
         }
