@@ -98,6 +98,7 @@ fn sandbox(b: &mut Builder<'_>) -> Result<SandboxSettings, ConfigError> {
         at_most: b.take("sandbox.level", text("full"), level).map(Some)?,
         read: b.take("sandbox.read", Value::List(Vec::new()), absolute)?,
         hide: b.take("sandbox.hide", Value::List(Vec::new()), absolute)?,
+        cgroups: b.take("sandbox.cgroups", Value::Bool(false), as_bool)?,
     })
 }
 

@@ -119,6 +119,8 @@ pub struct SandboxSettings {
     pub read: Vec<PathBuf>,
     /// Absolute paths that no task may see, beside the node's own folder.
     pub hide: Vec<PathBuf>,
+    /// Whether the node's cgroup is its own to take over, so that the kernel itself holds memory limits.
+    pub cgroups: bool,
 }
 
 impl NodeConfig {

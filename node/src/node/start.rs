@@ -213,13 +213,14 @@ fn open_folder(path: &Path) -> Result<File, StartError> {
     }
 }
 
-/// The node's own folder is hidden. Tasks are not isolated before the command line can say what they need.
+/// The node's own folder is hidden, whatever its owner says.
 fn sandbox_config(config: &NodeConfig) -> SandboxConfig {
     SandboxConfig {
         require: config.sandbox.require,
         at_most: config.sandbox.at_most.unwrap_or(Level::Full),
         hidden: std::iter::once(&config.data).chain(&config.sandbox.hide).cloned().collect(),
         readable: config.sandbox.read.clone(),
+        cgroups: config.sandbox.cgroups,
         ..SandboxConfig::new(config.data.join("scratch"))
     }
 }

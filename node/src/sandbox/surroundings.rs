@@ -184,3 +184,26 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
 fn c_path(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_covered_twice_and_what_only_sounds_alike_is_not() {
+        let hidden = ["/home/u/data", "/var/lib/dunlin", "/var/lib/dunlin/keys", "/tmpfiles"].map(PathBuf::from).to_vec();
+        let shelter = Shelter { hidden, ..Shelter::default() };
+        let covers: Vec<String> = covers(&shelter).iter().map(|path| path.display().to_string()).collect();
+        assert_eq!(covers, ["/home", "/root", "/run", "/tmp", "/tmpfiles", "/var/lib/dunlin", "/var/tmp"]);
+        assert!(is_covered(Path::new("/var/lib/dunlin/scratch/1-1"), &shelter));
+        assert!(!is_covered(Path::new("/var/lib/dunlin2"), &shelter));
+        assert!(!is_covered(Path::new("/usr/share"), &shelter));
+    }
+
+    #[test]
+    fn only_the_first_process_of_a_namespace_may_signal_all_of_it() {
+        assert_ne!(rustix::process::getpid(), rustix::process::Pid::INIT);
+        let refused = kernel::signal_namespace(rustix::process::Signal::CONT).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+    }
+}

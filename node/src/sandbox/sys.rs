@@ -1,7 +1,7 @@
 //! The few kernel calls that no safe interface offers: fork, clone, exec, signal masks, usage of children.
 //!
 //! In come plain values, out come plain values; nothing is decided here. Everything unsafe in this house is in this
-//! file, so that it can be read in one sitting.
+//! file and in `kernel.rs`, so that it can be read in one sitting.
 #![allow(unsafe_code)] // fork, clone and exec have no safe form; each block says why it is sound.
 
 use std::ffi::{CStr, c_char, c_int, c_void};

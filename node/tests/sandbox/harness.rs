@@ -35,10 +35,12 @@ pub(crate) fn here() -> Environment {
     std::env::var(HERE).ok().and_then(|name| name.parse().ok()).unwrap_or(Environment::Root)
 }
 
+/// Why a case can't run here, on its way out of the case: its folders and processes are taken away as at any other end.
+struct Skip(String);
+
 /// Ends the case as one that can't run here.
 pub(crate) fn skip(why: &str) -> ! {
-    eprintln!("{why}");
-    std::process::exit(SKIPPED)
+    std::panic::resume_unwind(Box::new(Skip(why.to_owned())))
 }
 
 struct Asked {
@@ -179,14 +181,23 @@ fn enter_or_run_case(cases: &[Case]) {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [ENTER, place, ref rest @ ..] => {
             if let Err(error) = place.parse::<Environment>().unwrap().enter() {
-                skip(&format!("the environment `{place}` can't be made here: {error}"));
+                eprintln!("the environment `{place}` can't be made here: {error}");
+                std::process::exit(SKIPPED);
             }
             panic!("{}", Command::new("/proc/self/exe").args(rest).exec());
         }
         [CASE, name] => {
             let case = cases.iter().find(|case| case.name == name).unwrap();
-            (case.run)();
-            std::process::exit(0);
+            match std::panic::catch_unwind(case.run) {
+                Ok(()) => std::process::exit(0),
+                Err(end) => match end.downcast::<Skip>() {
+                    Ok(why) => {
+                        eprintln!("{}", why.0);
+                        std::process::exit(SKIPPED)
+                    }
+                    Err(_) => std::process::exit(101), // The panic's words are on standard error already.
+                },
+            }
         }
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! Many tasks, eight at once, and then a look at everything that could have been left behind.
 //!
-//! `DUNLIN_SOAK=4000` makes it as long as it is meant to be; every run plays a tenth of that.
+//! `DUNLIN_SOAK=4000` makes it as long as it is meant to be; a run without it plays a tenth of that.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -20,13 +20,17 @@ fn a_soak_leaves_nothing() {
     let tasks = std::env::var("DUNLIN_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(400);
     let house = House::new();
     run(&house, 2 * WIDTH);
-    let before = left();
+    let before = left(&house);
     run(&house, tasks);
     let zygote = house.sandbox.zygote_pid();
     soon("no supervisor is left", || {
         fs::read_to_string(format!("/proc/{zygote}/task/{zygote}/children")).is_ok_and(|list| list.is_empty())
     });
-    assert_eq!(left(), before, "descriptors and mounts");
+    // The last descriptors are closed by the runtime's threads, in their own time.
+    soon(&format!("descriptors and mounts are at most {before:?} again"), || {
+        let after = left(&house);
+        after.0 <= before.0 && after.1 <= before.1
+    });
     assert_eq!(fs::read_dir(format!("/proc/{zygote}/fd")).unwrap().count(), 3, "descriptors of the zygote");
     house.no_scratch_is_left();
     println!("{tasks} tasks");
@@ -48,7 +52,9 @@ fn end(house: &House, (n, run): (usize, tokio::task::JoinHandle<dunlin_node::san
     assert_eq!((report.outcome.clone(), out(&report)), (Outcome::Exited(0), n.to_string()));
 }
 
-/// Open descriptors of this node and mounts that it sees.
-fn left() -> (usize, usize) {
-    (open_descriptors(), fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count())
+/// Open descriptors of this node, and mounts of ours that it sees; others may come and go.
+fn left(house: &House) -> (usize, usize) {
+    let root = house.root.to_str().unwrap();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    (open_descriptors(), mounts.lines().filter(|line| line.contains(" - tmpfs dunlin ") || line.contains(root)).count())
 }
