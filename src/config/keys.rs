@@ -117,6 +117,15 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("sandbox.hide", Kind::List, "[]", &["Paths that no task may see, beside this node's own folder."]),
     key(
+        "sandbox.cgroups",
+        Kind::Bool,
+        "false",
+        &[
+            "Whether the kernel itself counts what tasks use. The node must have a cgroup (version 2) of its own for that: in a",
+            "service of systemd with Delegate=yes. Otherwise memory is added up every 50 ms.",
+        ],
+    ),
+    key(
         "pods",
         Kind::Pods,
         "[[pods]]\n# groups = [\"default\"]\n# slots = 4",

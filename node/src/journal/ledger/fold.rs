@@ -403,7 +403,7 @@ fn after_attempt(row: &StateRow, at: UnixMillis, outcome: &Outcome) -> TaskState
         // Nobody reported: the task is not to blame, so it keeps its place and does not wait.
         Outcome::Lost(_) => TaskState::Queued,
         // The node is to blame: always tried again, but not at once.
-        Outcome::SetupFailed { .. } => delayed(row, at),
+        Outcome::SetupFailed { .. } | Outcome::LevelRefused { .. } => delayed(row, at),
         _ if !row.retry.on_failure => TaskState::Dead(DeadWhy::NotRetried),
         _ => delayed(row, at),
     }
