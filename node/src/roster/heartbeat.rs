@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::task::{Fence, HeldAttempt, MemberRole, Pod};
+use crate::task::{Fence, HeldAttempt, Level, MemberRole, Pod};
 
 /// The largest heartbeat in bytes; a longer one is refused before it is parsed.
 pub const MAX_HEARTBEAT: usize = 1 << 20;
@@ -36,6 +36,12 @@ pub struct Heartbeat {
     pub draining: bool,
     /// It takes nothing new for the moment: too many of its reports wait for an answer.
     pub busy: bool,
+    /// What its sandbox holds.
+    #[serde(default)]
+    pub level: Level,
+    /// Whether the kernel itself enforces its tasks' memory limits.
+    #[serde(default)]
+    pub memory_enforced: bool,
 }
 
 /// Why bytes are not a heartbeat.
