@@ -69,6 +69,18 @@ fn a_member_that_holds_more_or_less_than_before_gets_other_tasks() {
 }
 
 #[test]
+fn a_member_that_comes_to_hold_more_has_the_ledger_asked_and_leaves_nothing_behind_when_it_is_lost() {
+    let mut board = opened(0, &[]);
+    let _ = board.step(ms(0), Input::Window { queue: needing(FULL), tasks: vec![], more: true });
+    assert_eq!(board.step(ms(0), holding(1, 1, PARTIAL)), []);
+    let asked = Output::Refill { queue: needing(FULL), after: TaskId(0), limit: 4_096 };
+    assert_eq!(board.step(ms(1), holding(1, 1, FULL)), [asked]);
+    let _ = board.step(ms(2), Input::Window { queue: needing(FULL), tasks: vec![], more: false });
+    let _ = board.step(ms(3), Input::MemberLost { node: NodeId(1), why: LostWhy::MemberLost });
+    assert_eq!(board.groups.len(), 0);
+}
+
+#[test]
 fn a_new_leaders_board_asks_for_each_queue_by_name_and_hands_out_by_need() {
     let mut board = opened(70, &[]);
     for need in [Need::default(), FULL] {
