@@ -2,9 +2,10 @@
 //!
 //! Every refusal says what is wrong, what the limit is and what to do.
 
+use std::path::Path;
 use std::time::Duration;
 
-use crate::task::{MAX_KEPT_OUTPUT, Program, TaskSpec};
+use crate::task::{MAX_KEPT_OUTPUT, Program, SandboxSpec, TaskSpec};
 
 /// What may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub struct Limits {
     pub stdin_bytes: usize,
     /// Bytes of a label.
     pub label_bytes: usize,
+    /// Paths that a task may ask to read.
+    pub read_paths: usize,
+    /// Bytes of each of them.
+    pub path_bytes: usize,
     /// Tasks of one submission.
     pub tasks: usize,
     /// Bytes of one submission's tasks together.
@@ -43,6 +48,8 @@ impl Default for Limits {
             env_bytes: 128 << 10,
             stdin_bytes: 1 << 20,
             label_bytes: 256,
+            read_paths: 16,
+            path_bytes: 4_096,
             tasks: 1_000,
             submission_bytes: 2 << 20,
             queue: 10_000_000,
@@ -75,6 +82,17 @@ pub enum AdmissionError {
         /// The name.
         name: String,
     },
+    /// A path that means another place on each node, or none.
+    #[error("the path {path:?} can't be read by a task: {why}")]
+    Path {
+        /// The path.
+        path: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// A handler in a sandbox.
+    #[error("a handler may run inside of its node, where no sandbox stands around it: only a command can ask for one")]
+    HandlerInSandbox,
     /// Too many bytes.
     #[error("{what} is {size} bytes; the limit is {limit}: {advice}")]
     TooLarge {
@@ -148,6 +166,7 @@ pub fn check(spec: &TaskSpec, limits: &Limits) -> Result<(), AdmissionError> {
         "put larger data where the task can fetch it, and pass its address",
     )?;
     bytes("the label", spec.label.as_ref().map_or(0, String::len), limits.label_bytes, "shorten it")?;
+    sandbox(spec, limits)?;
     numbers(spec, limits)
 }
 
@@ -183,7 +202,8 @@ pub fn size_of(spec: &TaskSpec) -> usize {
         Program::Handler(name) => name.as_str().len(),
     };
     let env: usize = spec.env.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
-    program + env + spec.stdin.len() + spec.label.as_ref().map_or(0, String::len)
+    let read: usize = spec.sandbox.read.iter().map(|path| path.as_os_str().len() + 1).sum();
+    program + env + read + spec.stdin.len() + spec.label.as_ref().map_or(0, String::len)
 }
 
 fn command(argv: &[String], limits: &Limits) -> Result<(), AdmissionError> {
@@ -213,6 +233,26 @@ fn environment(spec: &TaskSpec, limits: &Limits) -> Result<(), AdmissionError> {
     }
     let size = spec.env.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
     bytes("the environment", size, limits.env_bytes, "pass large data on the standard input")
+}
+
+fn sandbox(spec: &TaskSpec, limits: &Limits) -> Result<(), AdmissionError> {
+    // What can't be held must not be promised.
+    if matches!(spec.program, Program::Handler(_)) && spec.sandbox != SandboxSpec::default() {
+        return Err(AdmissionError::HandlerInSandbox);
+    }
+    count("paths to read", spec.sandbox.read.len(), limits.read_paths, "name a folder that holds them")?;
+    spec.sandbox.read.iter().try_for_each(|path| read_path(path, limits))
+}
+
+fn read_path(path: &Path, limits: &Limits) -> Result<(), AdmissionError> {
+    bytes("a path to read", path.as_os_str().len(), limits.path_bytes, "no file system has longer ones")?;
+    let refused = |why| Err(AdmissionError::Path { path: path.to_string_lossy().chars().take(80).collect(), why });
+    match path.to_str() {
+        None => refused("it is not UTF-8"),
+        Some(text) if text.contains('\0') => refused("it contains a NUL byte"),
+        Some(_) if !path.is_absolute() => refused("it must be absolute, since each node has a working directory of its own"),
+        Some(_) => Ok(()),
+    }
 }
 
 fn numbers(spec: &TaskSpec, limits: &Limits) -> Result<(), AdmissionError> {

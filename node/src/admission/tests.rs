@@ -17,6 +17,7 @@ fn everyday_tasks_come_in() {
     spec.env = BTreeMap::from([("X".into(), "a=b".into()), ("DUNLIN_ITEM".into(), String::new())]);
     spec.stdin = vec![0; 1 << 20].into();
     spec.limits.stdout = Some(0);
+    spec.sandbox.read = vec!["/srv/data".into(); 16];
     assert_eq!(check(&spec, &Limits::default()), Ok(()));
     let handler = TaskSpec::handler("noop".parse::<HandlerName>().unwrap(), vec![]);
     assert_eq!(check(&handler, &Limits::default()), Ok(()));
@@ -25,7 +26,7 @@ fn everyday_tasks_come_in() {
 #[test]
 fn each_broken_rule_is_named_with_its_limit() {
     type Case = (fn(&mut TaskSpec), &'static str);
-    let cases: [Case; 16] = [
+    let cases: [Case; 21] = [
         (|spec| spec.program = Program::Command(vec![]), "the command is empty"),
         (|spec| spec.program = Program::Command(vec![String::new()]), "the program's name is empty"),
         (|spec| spec.program = Program::Command(vec!["a\0b".into()]), "the program's name contains a NUL"),
@@ -42,6 +43,17 @@ fn each_broken_rule_is_named_with_its_limit() {
         (|spec| spec.limits.wall = Some(Duration::ZERO), "the time limit is 0ns"),
         (|spec| spec.limits.grace = Some(Duration::from_secs(601)), "must be from 0ns to 600s"),
         (|spec| spec.limits.stderr = Some(1 << 20), "must be from 0 to 524288"),
+        (|spec| spec.sandbox.read = vec!["/a".into(); 17], "17 paths to read; the limit is 16"),
+        (|spec| spec.sandbox.read = vec!["data".into()], "\"data\" can't be read by a task: it must be absolute"),
+        (|spec| spec.sandbox.read = vec!["/a\0".into()], "it contains a NUL byte"),
+        (|spec| spec.sandbox.read = vec!["/".repeat(4_097).into()], "a path to read is 4097 bytes; the limit is 4096"),
+        (
+            |spec| {
+                spec.program = Program::Handler("noop".parse().unwrap());
+                spec.sandbox.need.memory_enforced = true;
+            },
+            "only a command can ask for one",
+        ),
     ];
     for (change, expected) in cases {
         let said = refused(change);

@@ -8,7 +8,7 @@ use super::delayed::Delayed;
 use super::event::{DelayedTask, Ignored, Input, Next, Output};
 use super::lease::{Lease, Leases, Settled, Stage};
 use super::queue::{Groups, Page, WindowLimits};
-use crate::task::{AttemptNumber, Fence, GroupName, LostWhy, NodeId, PodId, TaskId, Term, UnixMillis};
+use crate::task::{AttemptNumber, Fence, GroupName, LostWhy, NodeId, PodId, Queue, TaskId, Term, UnixMillis};
 
 /// Delayed tasks that may become ready in one step, so that no step takes long.
 const DUE_AT_ONCE: usize = 1_024;
@@ -22,11 +22,11 @@ pub struct BoardConfig {
     pub tick: Duration,
     /// A hand-out that its member has not seen after this long, though it sends heartbeats, has got lost on the way.
     pub delivery: Duration,
-    /// Waiting tasks kept in memory per group that somebody serves.
+    /// Waiting tasks kept in memory per queue (a group and a need) that somebody serves.
     pub window: usize,
     /// Waiting tasks kept in memory in all, before windows shrink to [`BoardConfig::small_window`].
     pub total: usize,
-    /// Waiting tasks kept in memory of a group that nobody serves, or of any when memory is short.
+    /// Waiting tasks kept in memory of a queue that nobody serves, or of any when memory is short.
     pub small_window: usize,
     /// Tasks kept in memory that wait for a time.
     pub delayed: usize,
@@ -141,8 +141,8 @@ impl Board {
     fn take(&mut self, now: Duration, term: Term, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Opened { .. } => {}
-            Input::Ready { group, task, attempt } => self.ready(&group, task, attempt),
-            Input::Window { group, tasks, more } => self.window(&group, tasks, more, out),
+            Input::Ready { queue, task, attempt } => self.ready(&queue, task, attempt),
+            Input::Window { queue, tasks, more } => self.window(&queue, tasks, more, out),
             Input::DelayedWindow { tasks, more } => self.delayed_window(tasks, more, out),
             Input::Offer(offer) => self.offer(now, term, offer, out),
             Input::MemberLost { node, why } => self.member_lost(node, why, out),
@@ -222,16 +222,16 @@ impl Board {
         }
     }
 
-    fn ready(&mut self, group: &GroupName, task: TaskId, attempt: AttemptNumber) {
+    fn ready(&mut self, queue: &Queue, task: TaskId, attempt: AttemptNumber) {
         if let Some(lease) = self.leases.get_mut(task) {
             if lease.stage != Stage::Running {
-                lease.revived = Some((group.clone(), attempt));
+                lease.revived = Some((queue.clone(), attempt));
             }
             return;
         }
         self.settled.revive(task, attempt);
         self.delayed.take(task);
-        self.groups.ready(group, task, attempt);
+        self.groups.ready(queue, task, attempt);
     }
 
     /// Whether the board knows better than a page of the ledger where this task is.
@@ -239,8 +239,8 @@ impl Board {
         self.leases.get(task).is_some() || self.settled.outdates(task, attempt)
     }
 
-    fn window(&mut self, group: &GroupName, tasks: Vec<(TaskId, AttemptNumber)>, more: bool, out: &mut Vec<Output>) {
-        if !self.groups.expects_window(group) {
+    fn window(&mut self, queue: &Queue, tasks: Vec<(TaskId, AttemptNumber)>, more: bool, out: &mut Vec<Output>) {
+        if !self.groups.expects_window(queue) {
             out.push(Output::Ignored { why: Ignored::NotAsked });
             return;
         }
@@ -248,7 +248,7 @@ impl Board {
         let mut tasks = tasks;
         tasks.retain(|(task, attempt)| !self.is_elsewhere(*task, *attempt) && self.delayed.attempt_of(*task).is_none());
         let (settled, remembered) = (self.settled.count(), self.config.remembered as u64);
-        self.groups.window(group, Page { tasks, last, more }, settled, remembered);
+        self.groups.window(queue, Page { tasks, last, more }, settled, remembered);
     }
 
     fn delayed_window(&mut self, tasks: Vec<DelayedTask>, more: bool, out: &mut Vec<Output>) {
@@ -270,8 +270,8 @@ impl Board {
             if self.groups.waiting() >= self.config.total.saturating_mul(2) {
                 return;
             }
-            let Some((task, group, attempt)) = self.delayed.pop_due(wall) else { return };
-            self.groups.put_back(&group, task, attempt);
+            let Some((task, queue, attempt)) = self.delayed.pop_due(wall) else { return };
+            self.groups.put_back(&queue, task, attempt);
         }
     }
 
@@ -329,9 +329,9 @@ impl Board {
         };
         self.settled.remember(task, accepted, number);
         match (next, lease.revived) {
-            (Next::Ready { group, attempt }, _) | (Next::Final, Some((group, attempt))) => self.ready(&group, task, attempt),
-            (Next::Delayed { until, due, group, attempt }, _) => {
-                self.delayed.insert(DelayedTask { until, due, task, group, attempt });
+            (Next::Ready { queue, attempt }, _) | (Next::Final, Some((queue, attempt))) => self.ready(&queue, task, attempt),
+            (Next::Delayed { until, due, queue, attempt }, _) => {
+                self.delayed.insert(DelayedTask { until, due, task, queue, attempt });
             }
             (Next::Final, None) => {}
         }
@@ -341,7 +341,7 @@ impl Board {
         let Some(term) = self.term else { return };
         while self.leases.unsettled() < self.config.unsettled {
             let Some((task, IdlePod { node, pod, .. })) = self.groups.next() else { return };
-            let Some((group, attempt)) = self.groups.take(task) else { return };
+            let Some((queue, attempt)) = self.groups.take(task) else { return };
             self.sequence += 1;
             let fence = Fence { term, sequence: self.sequence };
             let boot = self.members.get(node).map_or(0, |member| member.boot);
@@ -351,7 +351,7 @@ impl Board {
                 node,
                 boot,
                 pod,
-                group: Some(group),
+                queue: Some(queue),
                 since: now,
                 stage: Stage::Running,
                 takes_slot: true,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::queue::Groups;
-use crate::task::{Fence, GroupName, NodeId, Pod, PodId};
+use crate::task::{Fence, GroupName, Need, NodeId, Pod, PodId};
 
 /// A pod with a free slot; the least is chosen first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,8 @@ pub(super) struct IdlePod {
     pub(super) since: u64,
     pub(super) node: NodeId,
     pub(super) pod: PodId,
+    /// What its node holds.
+    pub(super) holds: Need,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -38,7 +40,18 @@ pub(super) struct Member {
     /// When (by the count of changes) a slot was last taken or freed.
     since: u64,
     offered: Vec<Pod>,
+    /// What its sandbox holds.
+    holds: Need,
     pub(super) pods: Vec<PodState>,
+}
+
+/// What a member says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Offered {
+    pub(super) boot: u64,
+    pub(super) pods: Vec<Pod>,
+    pub(super) accepts: bool,
+    pub(super) holds: Need,
 }
 
 /// Every member that has offered something.
@@ -65,9 +78,7 @@ impl Members {
     pub(super) fn offer(
         &mut self,
         node: NodeId,
-        boot: u64,
-        pods: Vec<Pod>,
-        accepts: bool,
+        Offered { boot, pods, accepts, holds }: Offered,
         groups: &mut Groups,
         taken: impl Fn(PodId) -> u32,
     ) {
@@ -80,13 +91,14 @@ impl Members {
             let since = known.filter(|(old, ..)| *old == boot).map_or(self.changes, |(_, _, since)| since);
             let states = pods.iter().take(Pod::MAX_PODS).enumerate().map(|(index, pod)| {
                 let id = PodId(u16::try_from(index).unwrap_or(u16::MAX));
-                PodState::new(pod, taken(id), groups)
+                PodState::new(pod, taken(id), holds, groups)
             });
             let pods_now = states.collect();
-            self.by_node.insert(node, Member { boot, draining, accepts, since, offered: pods, pods: pods_now });
+            self.by_node.insert(node, Member { boot, draining, accepts, since, offered: pods, holds, pods: pods_now });
         }
         if let Some(member) = self.by_node.get_mut(&node) {
             member.accepts = accepts;
+            member.hold(holds, groups);
             member.pods.iter_mut().for_each(|pod| pod.blocked = false);
         }
     }
@@ -97,9 +109,21 @@ impl Members {
         for pod in member.pods {
             for group in &pod.groups {
                 groups.set_idle(group, pod.listed, None);
-                groups.serve(group, -1);
+                groups.serve(group, member.holds, -1);
             }
         }
+    }
+
+    /// A pod that could take a task of this queue, found without the lists of idle ones.
+    #[cfg(test)]
+    pub(super) fn idle_for(&self, queue: &crate::task::Queue) -> Option<(NodeId, usize)> {
+        let open = |member: &Member| member.accepts && !member.draining;
+        let meets = |holds: Need| queue.need.is_met_by(holds.level, holds.memory_enforced);
+        let free = |pod: &PodState| !pod.blocked && pod.used() < u64::from(pod.slots) && pod.groups.contains(&queue.group);
+        self.by_node.iter().filter(|(_, member)| open(member) && meets(member.holds)).find_map(|(node, member)| {
+            let pod = member.pods.iter().position(free)?;
+            Some((*node, pod))
+        })
     }
 
     /// A slot is taken.
@@ -140,11 +164,11 @@ impl Members {
     pub(super) fn place(&mut self, node: NodeId, groups: &mut Groups) {
         let Some(member) = self.by_node.get_mut(&node) else { return };
         let open = member.accepts && !member.draining;
-        let (busy, since) = (member.pods.iter().any(|pod| pod.used() > 0), member.since);
+        let (busy, since, holds) = (member.pods.iter().any(|pod| pod.used() > 0), member.since, member.holds);
         for (index, pod) in member.pods.iter_mut().enumerate() {
             let free = open && !pod.blocked && pod.used() < u64::from(pod.slots);
             let id = PodId(u16::try_from(index).unwrap_or(u16::MAX));
-            let place = free.then_some(IdlePod { busy, since, node, pod: id });
+            let place = free.then_some(IdlePod { busy, since, node, pod: id, holds });
             if place != pod.listed {
                 pod.groups.iter().for_each(|group| groups.set_idle(group, pod.listed, place));
                 pod.listed = place;
@@ -153,11 +177,25 @@ impl Members {
     }
 }
 
+impl Member {
+    /// Its sandbox holds more or less than before; which of its pods are idle is brought up to date by [`Members::place`].
+    fn hold(&mut self, holds: Need, groups: &mut Groups) {
+        let before = std::mem::replace(&mut self.holds, holds);
+        if before == holds {
+            return;
+        }
+        for group in self.pods.iter().flat_map(|pod| &pod.groups) {
+            groups.serve(group, before, -1);
+            groups.serve(group, holds, 1);
+        }
+    }
+}
+
 impl PodState {
-    fn new(pod: &Pod, taken: u32, groups: &mut Groups) -> Self {
+    fn new(pod: &Pod, taken: u32, holds: Need, groups: &mut Groups) -> Self {
         let names: BTreeSet<&GroupName> = pod.groups.iter().take(Pod::MAX_GROUPS).collect();
         let names: Vec<Arc<GroupName>> = names.into_iter().cloned().map(Arc::new).collect();
-        names.iter().for_each(|name| groups.serve(name, 1));
+        names.iter().for_each(|name| groups.serve(name, holds, 1));
         PodState { groups: names, slots: pod.slots.min(Pod::MAX_SLOTS), taken, ..PodState::default() }
     }
 

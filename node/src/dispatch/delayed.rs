@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{DelayedTask, Output};
-use crate::task::{AttemptNumber, GroupName, TaskId, UnixMillis};
+use crate::task::{AttemptNumber, Queue, TaskId, UnixMillis};
 
 type Place = (UnixMillis, TaskId);
 
@@ -78,18 +78,18 @@ impl Delayed {
         }
     }
 
-    pub(super) fn take(&mut self, task: TaskId) -> Option<(GroupName, AttemptNumber)> {
+    pub(super) fn take(&mut self, task: TaskId) -> Option<(Queue, AttemptNumber)> {
         let until = self.by_task.remove(&task)?;
         let delayed = self.by_time.remove(&(until, task))?;
         self.by_due.remove(&(delayed.due, task));
-        Some((delayed.group, delayed.attempt))
+        Some((delayed.queue, delayed.attempt))
     }
 
     /// Takes out the earliest task whose time has come.
-    pub(super) fn pop_due(&mut self, wall: UnixMillis) -> Option<(TaskId, GroupName, AttemptNumber)> {
+    pub(super) fn pop_due(&mut self, wall: UnixMillis) -> Option<(TaskId, Queue, AttemptNumber)> {
         let (_, task) = *self.by_due.first().filter(|(due, _)| *due <= wall)?;
-        let (group, attempt) = self.take(task)?;
-        Some((task, group, attempt))
+        let (queue, attempt) = self.take(task)?;
+        Some((task, queue, attempt))
     }
 
     /// Takes a page of the ledger's delayed tasks; those that the board has elsewhere were left out by the caller.

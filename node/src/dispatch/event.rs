@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::task::{AttemptNumber, Denial, Fence, GroupName, HeldAttempt, LostWhy, NodeId, Pod, PodId, TaskId, Term, UnixMillis};
+use crate::task::{
+    AttemptNumber, Denial, Fence, HeldAttempt, LostWhy, Need, NodeId, Pod, PodId, Queue, TaskId, Term, UnixMillis,
+};
 
 /// Something that happened, as the leader's service tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,22 +20,22 @@ pub enum Input {
     },
     /// A task was submitted, or queued again by hand: the ledger has it as queued. Harmless if the board knows it.
     Ready {
-        /// Its group.
-        group: GroupName,
+        /// Where it waits.
+        queue: Queue,
         /// The task.
         task: TaskId,
         /// The number its next attempt will carry.
         attempt: AttemptNumber,
     },
-    /// Queued tasks of one group as the ledger lists them: the answer to [`Output::Refill`], and at the opening once for
-    /// each group that has any (an empty list with `more` is enough).
+    /// The tasks of one queue as the ledger lists them: the answer to [`Output::Refill`], and at the opening once for
+    /// each queue that has any (an empty list with `more` is enough).
     Window {
-        /// The group.
-        group: GroupName,
+        /// The queue.
+        queue: Queue,
         /// Ascending, each with the number of its next attempt; every queued task after the asked-for one up to the last
         /// listed is here.
         tasks: Vec<(TaskId, AttemptNumber)>,
-        /// Whether the ledger may have queued tasks of this group after the last one listed.
+        /// Whether the ledger may have tasks of this queue after the last one listed.
         more: bool,
     },
     /// Tasks that wait for a time, as the ledger lists them: the answer to [`Output::RefillDelayed`], and once at the
@@ -119,8 +121,8 @@ pub struct DelayedTask {
     pub due: UnixMillis,
     /// The task.
     pub task: TaskId,
-    /// Its group.
-    pub group: GroupName,
+    /// Where it waits then.
+    pub queue: Queue,
     /// The number its next attempt will carry.
     pub attempt: AttemptNumber,
 }
@@ -132,8 +134,8 @@ pub enum Next {
     Final,
     /// Queued.
     Ready {
-        /// Its group.
-        group: GroupName,
+        /// Where it waits.
+        queue: Queue,
         /// The number its next attempt will carry.
         attempt: AttemptNumber,
     },
@@ -143,8 +145,8 @@ pub enum Next {
         until: UnixMillis,
         /// See [`DelayedTask::due`].
         due: UnixMillis,
-        /// Its group.
-        group: GroupName,
+        /// Where it waits.
+        queue: Queue,
         /// The number its next attempt will carry.
         attempt: AttemptNumber,
     },
@@ -165,6 +167,8 @@ pub struct Offer {
     pub processed: Fence,
     /// Whether it takes anything new now (it does not while draining, or while too many of its reports wait).
     pub accepts: bool,
+    /// What it holds: the greatest need that it meets.
+    pub holds: Need,
 }
 
 /// What the leader's service must do, in this order.
@@ -220,10 +224,10 @@ pub enum Output {
         /// What to do with the report.
         verdict: Verdict,
     },
-    /// Read at most `limit` queued tasks of the group after this one from the ledger; answer with [`Input::Window`].
+    /// Read at most `limit` tasks of the queue after this one from the ledger; answer with [`Input::Window`].
     Refill {
-        /// The group.
-        group: GroupName,
+        /// The queue.
+        queue: Queue,
         /// Only tasks with a greater number; 0 is before the first.
         after: TaskId,
         /// How many at most.

@@ -1,11 +1,10 @@
 //! Hand-outs that are not settled, and the memory of those that were.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::board::LeaseView;
-use crate::task::{AttemptNumber, Fence, GroupName, NodeId, PodId, TaskId};
+use crate::task::{AttemptNumber, Fence, NodeId, PodId, Queue, TaskId};
 
 /// Where a hand-out stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +39,12 @@ pub(super) struct Lease {
     pub(super) boot: u64,
     pub(super) pod: PodId,
     /// Unknown for an adopted one until the ledger has been asked.
-    pub(super) group: Option<Arc<GroupName>>,
+    pub(super) queue: Option<Queue>,
     pub(super) since: Duration,
     pub(super) stage: Stage,
     pub(super) takes_slot: bool,
     /// The task was queued again by hand before this hand-out was over.
-    pub(super) revived: Option<(GroupName, AttemptNumber)>,
+    pub(super) revived: Option<(Queue, AttemptNumber)>,
     /// Questions to the ledger that were not answered: only the answer to the last one counts.
     pub(super) questions: u32,
 }

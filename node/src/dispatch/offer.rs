@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::board::Board;
+use super::choose::Offered;
 use super::event::{Ignored, Offer, Output};
 use super::lease::{Lease, Stage};
 use crate::task::{AttemptNumber, Fence, HeldAttempt, LostWhy, NodeId, PodId, TaskId, Term};
 
 impl Board {
     pub(super) fn offer(&mut self, now: Duration, term: Term, offer: Offer, out: &mut Vec<Output>) {
-        let Offer { node, boot, pods, held, processed, accepts } = offer;
+        let Offer { node, boot, pods, held, processed, accepts, holds } = offer;
         if self.members.get(node).is_none() && self.members.len() >= self.config.members {
             out.push(Output::Ignored { why: Ignored::TooManyMembers });
             return;
@@ -24,7 +25,7 @@ impl Board {
             *taken.entry(lease.pod).or_default() += 1;
         }
         let taken = |pod| taken.get(&pod).copied().unwrap_or(0);
-        self.members.offer(node, boot, pods, accepts, &mut self.groups, taken);
+        self.members.offer(node, Offered { boot, pods, accepts, holds }, &mut self.groups, taken);
         let stuck = self.forget_ended_foreign(node, &held);
         for attempt in held {
             self.announced(now, term, (node, boot), attempt, stuck.contains(&attempt.fence), out);
@@ -112,15 +113,15 @@ impl Board {
     /// Takes over a former leader's hand-out under its old fence.
     fn adopt(&mut self, now: Duration, (node, boot): (NodeId, u64), held: HeldAttempt, out: &mut Vec<Output>) {
         let HeldAttempt { task, attempt, fence, pod, takes_slot, .. } = held;
-        let group = self.take_waiting(task);
-        let stage = if group.is_some() { Stage::Running } else { Stage::Unverified };
+        let queue = self.take_waiting(task);
+        let stage = if queue.is_some() { Stage::Running } else { Stage::Unverified };
         let questions = u32::from(stage == Stage::Unverified);
         if stage == Stage::Unverified {
             out.push(Output::Verify { task, fence });
         }
         self.leases.insert(
             task,
-            Lease { attempt, fence, node, boot, pod, group, since: now, stage, takes_slot, revived: None, questions },
+            Lease { attempt, fence, node, boot, pod, queue, since: now, stage, takes_slot, revived: None, questions },
         );
         if takes_slot {
             self.members.take_slot(node, pod, &mut self.groups);

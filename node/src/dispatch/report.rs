@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::board::Board;
 use super::event::{Ignored, Next, Output, Verdict};
 use super::lease::{Lease, Stage};
-use crate::task::Denial;
-use crate::task::{AttemptNumber, Fence, NodeId, PodId, TaskId, Term};
+use crate::task::{AttemptNumber, Denial, Fence, NodeId, PodId, Queue, TaskId, Term};
 
 impl Board {
     pub(super) fn reported(
@@ -78,7 +77,7 @@ impl Board {
             return Verdict::Refuse(Denial::AlreadyEnded);
         }
         // A former leader's hand-out that nobody was given since. What isn't in memory is the ledger's to judge.
-        let group = self.take_waiting(task);
+        let queue = self.take_waiting(task);
         self.leases.insert(
             task,
             Lease {
@@ -87,7 +86,7 @@ impl Board {
                 node,
                 boot: 0,
                 pod: PodId::default(),
-                group,
+                queue,
                 since: now,
                 stage: Stage::Ending,
                 takes_slot: false,
@@ -99,9 +98,9 @@ impl Board {
     }
 
     /// Takes a task out of the waiting or the delayed ones.
-    pub(super) fn take_waiting(&mut self, task: TaskId) -> Option<std::sync::Arc<crate::task::GroupName>> {
-        let waiting = self.groups.take(task).map(|(group, _)| group);
-        waiting.or_else(|| self.delayed.take(task).map(|(group, _)| group.into()))
+    pub(super) fn take_waiting(&mut self, task: TaskId) -> Option<Queue> {
+        let waiting = self.groups.take(task).or_else(|| self.delayed.take(task));
+        waiting.map(|(queue, _)| queue)
     }
 
     pub(super) fn undelivered(&mut self, node: NodeId, task: TaskId, fence: Fence, out: &mut Vec<Output>) {
@@ -121,8 +120,8 @@ impl Board {
     pub(super) fn requeue(&mut self, task: TaskId) {
         self.free(task);
         let Some(lease) = self.leases.remove(task) else { return };
-        if let Some(group) = lease.group {
-            self.groups.put_back(&group, task, lease.attempt);
+        if let Some(queue) = lease.queue {
+            self.groups.put_back(&queue, task, lease.attempt);
         }
     }
 
@@ -160,8 +159,8 @@ impl Board {
         }
         let (node, attempt, pod, takes_slot) = (lease.node, lease.attempt, lease.pod, lease.takes_slot);
         match &next {
-            Next::Ready { group, attempt: expected } | Next::Delayed { group, attempt: expected, .. } if *expected == attempt => {
-                lease.group = Some(group.clone().into());
+            Next::Ready { queue, attempt: expected } | Next::Delayed { queue, attempt: expected, .. } if *expected == attempt => {
+                lease.queue = Some(queue.clone());
                 lease.revived = None;
                 self.leases.set_stage(task, Stage::Running);
             }

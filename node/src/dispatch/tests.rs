@@ -1,5 +1,6 @@
 //! The board's promises, one claim a test; and the board in a small world.
 
+mod needs;
 mod world;
 
 use std::collections::BTreeSet;
@@ -7,7 +8,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::task::Denial;
-use crate::task::{AttemptNumber, Fence, GroupName, HeldAttempt, LostWhy, NodeId, Pod, PodId, TaskId, Term, UnixMillis};
+use crate::task::{
+    AttemptNumber, Fence, GroupName, HeldAttempt, LostWhy, Need, NodeId, Pod, PodId, Queue, TaskId, Term, UnixMillis,
+};
 
 const ONE: AttemptNumber = AttemptNumber(1);
 
@@ -15,12 +18,13 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn group(name: &str) -> GroupName {
-    name.parse().unwrap()
+/// The queue of a group's tasks that need nothing.
+fn queue(name: &str) -> Queue {
+    Queue::new(name.parse::<GroupName>().unwrap(), Need::default())
 }
 
 fn pod(groups: &[&str], slots: u32) -> Pod {
-    Pod { groups: groups.iter().map(|name| group(name)).collect(), slots }
+    Pod { groups: groups.iter().map(|name| name.parse().unwrap()).collect(), slots }
 }
 
 fn fence(term: u64, sequence: u64) -> Fence {
@@ -28,11 +32,11 @@ fn fence(term: u64, sequence: u64) -> Fence {
 }
 
 fn ready(name: &str, task: u64) -> Input {
-    Input::Ready { group: group(name), task: TaskId(task), attempt: ONE }
+    Input::Ready { queue: queue(name), task: TaskId(task), attempt: ONE }
 }
 
 fn offer(node: u64, pods: Vec<Pod>, held: Vec<HeldAttempt>, processed: Fence) -> Input {
-    Input::Offer(Offer { node: NodeId(node), boot: 1, pods, held, processed, accepts: true })
+    Input::Offer(Offer { node: NodeId(node), boot: 1, pods, held, processed, accepts: true, holds: Need::default() })
 }
 
 fn held(task: u64, attempt: u32, fence: Fence) -> HeldAttempt {
@@ -122,7 +126,7 @@ fn a_group_that_nobody_serves_waits_and_runs_when_somebody_joins() {
 fn an_announced_attempt_is_adopted_under_its_old_fence_and_withheld_tasks_wait_for_all_announcements() {
     let mut board = opened(3, &[1, 2]);
     let tasks = (1..=3).map(|task| (TaskId(task), ONE)).collect();
-    let _ = board.step(ms(0), Input::Window { group: group("default"), tasks, more: false });
+    let _ = board.step(ms(0), Input::Window { queue: queue("default"), tasks, more: false });
     let old = fence(1, 44);
     let out = board.step(ms(10), offer(1, vec![pod(&["default"], 2)], vec![held(2, 1, old)], old));
     assert_eq!(assigned(&out), []);
@@ -140,7 +144,7 @@ fn an_announced_attempt_is_adopted_under_its_old_fence_and_withheld_tasks_wait_f
 #[test]
 fn adoption_ends_after_its_time_and_a_late_announcement_is_cancelled() {
     let mut board = opened(1, &[1, 2]);
-    let _ = board.step(ms(0), Input::Window { group: group("default"), tasks: vec![(TaskId(1), ONE)], more: false });
+    let _ = board.step(ms(0), Input::Window { queue: queue("default"), tasks: vec![(TaskId(1), ONE)], more: false });
     let _ = board.step(ms(5), offer(1, vec![pod(&["default"], 1)], vec![], Fence::default()));
     assert_eq!(board.step(ms(999), Input::Tick { wall: UnixMillis(0) }), []);
     let out = board.step(ms(1_000), Input::Tick { wall: UnixMillis(0) });
@@ -178,7 +182,7 @@ fn a_lost_members_attempts_are_lost_and_their_late_reports_refused() {
     let lost = Output::AttemptLost { task: TaskId(1), attempt: ONE, fence: fence(2, 1), node, why: LostWhy::MemberLost };
     assert_eq!(out, [lost]);
     let _ = board.step(ms(6), offer(2, vec![pod(&["default"], 1)], vec![], Fence::default()));
-    let next = Next::Ready { group: group("default"), attempt: AttemptNumber(2) };
+    let next = Next::Ready { queue: queue("default"), attempt: AttemptNumber(2) };
     let out = board.step(ms(7), Input::Settled { task: TaskId(1), fence: fence(2, 1), next });
     assert_eq!(assigned(&out), [(2, 0, 1)]);
     assert_eq!(board.lease(TaskId(1)).unwrap().attempt, AttemptNumber(2));
@@ -267,9 +271,9 @@ fn a_million_queued_tasks_do_not_live_in_memory() {
     let out = board.step(ms(1), offer(1, vec![pod(&["default"], 1)], vec![], Fence::default()));
     assert_eq!(assigned(&out), [(1, 0, 1_000_001)]);
     let after = TaskId(1_000_064);
-    assert_eq!(out[1..], [Output::Refill { group: group("default"), after, limit: 4_096 }]);
+    assert_eq!(out[1..], [Output::Refill { queue: queue("default"), after, limit: 4_096 }]);
     let tasks = (1_000_065..1_004_161).map(|task| (TaskId(task), ONE)).collect();
-    assert_eq!(board.step(ms(2), Input::Window { group: group("default"), tasks, more: true }), []);
+    assert_eq!(board.step(ms(2), Input::Window { queue: queue("default"), tasks, more: true }), []);
     assert_eq!(board.waiting(), 64 + 63 + 4_096);
 }
 
@@ -280,7 +284,7 @@ fn delayed_tasks_run_when_their_time_has_come_and_the_rest_stay_in_the_ledger() 
     let _ = board.step(ms(0), Input::Opened { term: Term(2), last_task_before: TaskId(0), expected });
     let delayed = |task, until| {
         let (task, until) = (TaskId(task), UnixMillis(until));
-        DelayedTask { until, due: until, task, group: group("default"), attempt: AttemptNumber(2) }
+        DelayedTask { until, due: until, task, queue: queue("default"), attempt: AttemptNumber(2) }
     };
     let _ = board.step(ms(0), offer(1, vec![pod(&["default"], 9)], vec![], Fence::default()));
     let tasks = vec![delayed(3, 50), delayed(1, 60), delayed(2, 70)];
@@ -305,7 +309,7 @@ fn a_delayed_task_comes_due_when_its_policy_says_wherever_the_ledger_has_it() {
         until: UnixMillis(until),
         due: UnixMillis(due),
         task: TaskId(task),
-        group: group("default"),
+        queue: queue("default"),
         attempt: AttemptNumber(2),
     };
     let tasks = vec![delayed(1, 50, 50), delayed(2, 3_600_000, 40)];
@@ -333,7 +337,7 @@ fn a_leader_that_takes_its_term_up_again_adopts_its_own_hand_outs_and_numbers_ab
     let mut board = Board::new(BoardConfig { numbered_after: 100, ..BoardConfig::default() });
     let _ =
         board.step(ms(0), Input::Opened { term: Term(2), last_task_before: TaskId(2), expected: BTreeSet::from([NodeId(1)]) });
-    let window = Input::Window { group: group("a"), tasks: vec![(TaskId(1), ONE), (TaskId(2), ONE)], more: false };
+    let window = Input::Window { queue: queue("a"), tasks: vec![(TaskId(1), ONE), (TaskId(2), ONE)], more: false };
     let _ = board.step(ms(1), window);
     // Given before the leadership was lost, in the same term, and still running: it goes on.
     let earlier = fence(2, 100);

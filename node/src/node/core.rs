@@ -14,7 +14,7 @@ use crate::clock::SharedClock;
 use crate::journal::{Executor, Ledger, RaftJournal};
 use crate::leadership::{Gate, Narrator, Standing};
 use crate::mesh::{Service, SharedMesh};
-use crate::task::NodeId;
+use crate::task::{Findings, NodeId};
 use crate::worker::WorkerHandle;
 use crate::worker::protocol::{MAX_FRAME, ToLeader, ToMember, pack};
 
@@ -38,6 +38,8 @@ pub(super) struct Core {
     pub(super) journal: Arc<RaftJournal>,
     pub(super) ledger: Ledger,
     pub(super) worker: WorkerHandle,
+    /// What the sandbox around its tasks holds.
+    pub(super) findings: Findings,
     pub(super) gate: Gate,
     pub(super) narrator: Narrator,
     pub(super) standing: watch::Receiver<Standing>,

@@ -71,6 +71,8 @@ fn heartbeat(core: &Core, leader: NodeId, seq: &mut u64) {
         processed: holding.processed,
         draining: holding.draining,
         busy: holding.busy,
+        level: core.findings.level,
+        memory_enforced: core.findings.memory_enforced,
     };
     let bytes = beat.encode();
     if leader == core.node {

@@ -120,6 +120,7 @@ impl NodeBuilder {
             mesh,
             inboxes,
             journal: JournalConfig::new(&self.config.data, || SystemClock.wall()),
+            findings: sandbox.findings().clone(),
             runner: Arc::new(SandboxRunner::new(sandbox)),
             keep,
             boot,
@@ -132,7 +133,7 @@ impl NodeBuilder {
     /// Starts the node in these surroundings.
     pub(crate) async fn start_in(self, surroundings: Surroundings) -> Result<Node, StartError> {
         let NodeBuilder { config, handlers } = self;
-        let Surroundings { clock, entropy, mesh, inboxes, journal, runner, keep, boot, belongs, lock } = surroundings;
+        let Surroundings { clock, entropy, mesh, inboxes, journal, runner, findings, keep, boot, belongs, lock } = surroundings;
         let (failure, _) = watch::channel(None::<String>);
         if let Some(belongs) = &belongs {
             mesh.enter(belongs.swarm);
@@ -160,6 +161,7 @@ impl NodeBuilder {
             journal: journal.clone(),
             ledger: ledger.clone(),
             worker,
+            findings,
             gate: gate.clone(),
             narrator: narrator.clone(),
             standing: standing_seen,

@@ -9,6 +9,7 @@ use crate::clock::SharedClock;
 use crate::journal::JournalConfig;
 use crate::leadership::{Belongs, Keep};
 use crate::mesh::{Inboxes, SharedMesh};
+use crate::task::Findings;
 use crate::worker::Runner;
 
 /// Eight random bytes, or why there are none.
@@ -23,6 +24,8 @@ pub(crate) struct Surroundings {
     /// Its executor is also the node's: where it says inline, the election too runs where the node was started.
     pub(crate) journal: JournalConfig,
     pub(crate) runner: Arc<dyn Runner>,
+    /// What the runner holds against its tasks.
+    pub(crate) findings: Findings,
     pub(crate) keep: Keep,
     /// How often this node was started, this time included.
     pub(crate) boot: u64,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::task::{Fence, HeldAttempt, MemberRole, Pod};
+use crate::task::{Fence, HeldAttempt, Level, MemberRole, Pod};
 
 /// The largest heartbeat in bytes; a longer one is refused before it is parsed.
 pub const MAX_HEARTBEAT: usize = 1 << 20;
@@ -36,6 +36,12 @@ pub struct Heartbeat {
     pub draining: bool,
     /// It takes nothing new for the moment: too many of its reports wait for an answer.
     pub busy: bool,
+    /// What its sandbox holds.
+    #[serde(default)]
+    pub level: Level,
+    /// Whether the kernel itself enforces its tasks' memory limits.
+    #[serde(default)]
+    pub memory_enforced: bool,
 }
 
 /// Why bytes are not a heartbeat.
@@ -86,5 +92,38 @@ impl Heartbeat {
             within("number of slots", usize::try_from(pod.slots).unwrap_or(usize::MAX), Pod::MAX_SLOTS as usize)?;
         }
         Ok(beat)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ciborium::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_that_does_not_say_what_its_sandbox_holds_is_one_of_a_node_that_holds_nothing() {
+        let beat = Heartbeat {
+            boot: 1,
+            seq: 2,
+            name: "a".to_owned(),
+            version: "1".to_owned(),
+            rank: 0,
+            role: MemberRole::Worker,
+            pods: vec![],
+            held: vec![],
+            processed: Fence::default(),
+            draining: false,
+            busy: false,
+            level: Level::Full,
+            memory_enforced: true,
+        };
+        assert_eq!(Heartbeat::decode(&beat.encode()).unwrap(), beat);
+        let Value::Map(mut fields) = Value::serialized(&beat).unwrap() else { panic!("not a map") };
+        fields.retain(|(name, _)| !matches!(name.as_text(), Some("level" | "memory_enforced")));
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&Value::Map(fields), &mut bytes).unwrap();
+        let silent = Heartbeat { level: Level::ProcessOnly, memory_enforced: false, ..beat };
+        assert_eq!(Heartbeat::decode(&bytes).unwrap(), silent);
     }
 }

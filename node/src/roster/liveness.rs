@@ -227,6 +227,8 @@ mod tests {
             processed: Fence::default(),
             draining: false,
             busy: false,
+            level: crate::task::Level::Full,
+            memory_enforced: true,
         }
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod encoding;
 mod findings;
 mod id;
 mod level;
+mod need;
 mod outcome;
 mod pod;
 mod spec;
@@ -23,6 +24,7 @@ pub use id::{
     AttemptNumber, Fence, GroupName, HandlerName, IdempotencyKey, InvalidName, NodeId, SwarmId, TaskId, Term, UnixMillis,
 };
 pub use level::{Level, Network, UnknownWord};
+pub use need::{Need, Queue, SandboxSpec};
 pub use outcome::{AttemptEnd, Captured, LostWhy, Outcome, Usage};
 pub use pod::{HeldAttempt, MemberRole, Pod, PodId};
 pub use spec::{DEFAULT_KEPT_OUTPUT, Limits, MAX_KEPT_OUTPUT, Program, RetryPolicy, TaskSpec};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::encoding::{byte_string, is_default, nanos};
 use super::id::{GroupName, HandlerName};
+use super::need::{Queue, SandboxSpec};
 
 /// Bytes of each output that a report may carry: two of these and the rest of a report stay far below a mesh message.
 pub const MAX_KEPT_OUTPUT: u32 = 512 << 10;
@@ -30,6 +31,9 @@ pub struct TaskSpec {
     /// What it may use; `None` fields take the running node's defaults.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: Limits,
+    /// What it needs of the machine that runs it, and what it may reach there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sandbox: SandboxSpec,
     /// What to do when an attempt fails.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retry: RetryPolicy,
@@ -53,6 +57,12 @@ impl TaskSpec {
         spec
     }
 
+    /// Where it waits.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        Queue::new(self.group.clone(), self.sandbox.need)
+    }
+
     fn new(program: Program) -> Self {
         TaskSpec {
             group: GroupName::default(),
@@ -60,6 +70,7 @@ impl TaskSpec {
             env: BTreeMap::new(),
             stdin: Bytes::new(),
             limits: Limits::default(),
+            sandbox: SandboxSpec::default(),
             retry: RetryPolicy::default(),
             label: None,
         }

@@ -90,9 +90,34 @@ pub(crate) fn spec() -> impl Strategy<Value = TaskSpec> {
     let program = prop_oneof![prop::collection::vec(text(), 0..4).prop_map(Program::Command), handler];
     let limits = prop_oneof![Just(Limits::default()), limits()];
     let env = prop::collection::btree_map(text(), text(), 0..3);
-    (group(), program, env, bytes(), limits, retry(), prop::option::of(text())).prop_map(
-        |(group, program, env, stdin, limits, retry, label)| TaskSpec { group, program, env, stdin, limits, retry, label },
-    )
+    let asked = (limits, prop_oneof![Just(SandboxSpec::default()), sandbox()], retry());
+    let spec = (group(), program, env, bytes(), asked, prop::option::of(text())).prop_map(
+        |(group, program, env, stdin, (limits, sandbox, retry), label)| TaskSpec {
+            group,
+            program,
+            env,
+            stdin,
+            limits,
+            sandbox,
+            retry,
+            label,
+        },
+    );
+    // On the heap: samples of whole messages hold several of these, and a test's stack is small.
+    spec.boxed()
+}
+
+pub(crate) fn need() -> impl Strategy<Value = Need> {
+    prop::sample::select(Need::ALL.to_vec())
+}
+
+pub(crate) fn sandbox() -> impl Strategy<Value = SandboxSpec> {
+    let read = prop::collection::vec(text().prop_map(|name| format!("/{name}").into()), 0..3);
+    (need(), prop::sample::select(Network::ALL.to_vec()), read).prop_map(|(need, network, read)| SandboxSpec {
+        need,
+        network,
+        read,
+    })
 }
 
 pub(crate) fn level() -> impl Strategy<Value = Level> {

@@ -111,7 +111,9 @@ pub(super) fn launch(
     let name = format!("{task}-{attempt}-{fence}");
     let scratch = config.scratch_root.join(&name);
     let env = environment(config, (task, attempt, fence), spec, &scratch);
-    Launch { name, argv, env, scratch, limits: resolve(&spec.limits, &config.defaults), isolation: Isolation::default() }
+    let asked = &spec.sandbox;
+    let isolation = Isolation { network: asked.network, require: asked.need.level, read: asked.read.clone() };
+    Launch { name, argv, env, scratch, limits: resolve(&spec.limits, &config.defaults), isolation }
 }
 
 /// The complete environment. The submitter's variables replace ours, but not those named `DUNLIN_…` that we set.
@@ -146,9 +148,8 @@ mod tests {
     use super::*;
     use crate::task::Term;
 
-    #[test]
-    fn a_task_sees_only_what_was_set_for_it_and_cannot_pose_as_another() {
-        let config = WorkerConfig {
+    fn config() -> WorkerConfig {
+        WorkerConfig {
             node: NodeId(7),
             name: "pi-7".to_owned(),
             pods: vec![],
@@ -156,11 +157,28 @@ mod tests {
             scratch_root: PathBuf::from("/scratch"),
             binary: PathBuf::from("/bin/dunlin"),
             path: DEFAULT_PATH.to_owned(),
-        };
+        }
+    }
+
+    #[test]
+    fn what_a_task_asks_of_its_sandbox_reaches_the_sandbox() {
+        use crate::task::{Level, Need, Network, SandboxSpec};
+        let mut spec = TaskSpec::command(["true"]);
+        let key = (TaskId(1), AttemptNumber(1), Fence::default());
+        assert_eq!(launch(&config(), key, &spec, vec![]).isolation, Isolation::default());
+        let need = Need { level: Level::Partial, memory_enforced: true };
+        spec.sandbox = SandboxSpec { need, network: Network::Isolated, read: vec!["/srv".into()] };
+        let isolation = launch(&config(), key, &spec, vec![]).isolation;
+        assert_eq!((isolation.network, isolation.require), (Network::Isolated, Level::Partial));
+        assert_eq!(isolation.read, [PathBuf::from("/srv")]);
+    }
+
+    #[test]
+    fn a_task_sees_only_what_was_set_for_it_and_cannot_pose_as_another() {
         let mut spec = TaskSpec::command(["true"]);
         spec.env = BTreeMap::from([("DUNLIN_TASK_ID".into(), "1".into()), ("LANG".into(), "de_DE".into())]);
         let fence = Fence { term: Term(3), sequence: 9 };
-        let launch = launch(&config, (TaskId(39), AttemptNumber(2), fence), &spec, vec!["true".into()]);
+        let launch = launch(&config(), (TaskId(39), AttemptNumber(2), fence), &spec, vec!["true".into()]);
         let keys: Vec<&str> = launch.env.keys().map(String::as_str).collect();
         assert_eq!(
             keys,

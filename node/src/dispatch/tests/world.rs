@@ -2,7 +2,8 @@
 //! trouble in any order: reports that come late, twice, from the wrong node or with a fence that is over; members that are
 //! lost, return, restart; leaders that are replaced or take up their own term again.
 //!
-//! Whatever happens, no task is handed out twice at a time, out of order, beyond a pod's slots, after its end, or forgotten;
+//! Whatever happens, no task is handed out twice at a time, out of order, beyond a pod's slots, to a node that does not meet
+//! its need, after its end, or forgotten; none waits while a node that meets its need stands idle for it;
 //! no report is accepted twice; fences only grow; and what the board remembers stays within its bounds.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,7 +14,8 @@ use proptest::prelude::*;
 use crate::dispatch::*;
 use crate::task::strategies::repeatable;
 use crate::task::{
-    AttemptEnd, AttemptNumber, Captured, Fence, GroupName, LostWhy, NodeId, Outcome, Pod, PodId, TaskId, Term, UnixMillis, Usage,
+    AttemptEnd, AttemptNumber, Captured, Fence, GroupName, Level, LostWhy, Need, NodeId, Outcome, Pod, PodId, Queue, TaskId,
+    Term, UnixMillis, Usage,
 };
 use crate::worker::Slots;
 use crate::worker::protocol::ToLeader;
@@ -30,13 +32,14 @@ enum State {
 
 #[derive(Clone, Debug)]
 struct Row {
-    group: GroupName,
+    queue: Queue,
     attempt: AttemptNumber,
     state: State,
 }
 
 struct Node {
     boot: u64,
+    holds: Need,
     slots: Slots,
     inbox: VecDeque<Output>,
     cancelled: BTreeSet<Fence>,
@@ -54,7 +57,10 @@ struct End {
 /// What happens next.
 #[derive(Clone, Debug)]
 enum Act {
-    Submit(u8),
+    /// Of which group, and the code of its need.
+    Submit(u8, u8),
+    /// A node holds more or less from its next heartbeat on: (which, code of what it holds).
+    Hold(u8, u8),
     Deliver(u8),
     Finish(u8, u8, bool),
     Send(u8),
@@ -89,6 +95,8 @@ struct World {
     bound: TaskId,
     rows: BTreeMap<TaskId, Row>,
     nodes: BTreeMap<NodeId, Node>,
+    /// What each node has last said that it holds.
+    offered: BTreeMap<NodeId, Need>,
     journal: VecDeque<End>,
     /// Answers as the ledger had them when they were asked for, so that they are late.
     answers: VecDeque<Input>,
@@ -117,6 +125,19 @@ fn pods(node: NodeId) -> Vec<Pod> {
     }
 }
 
+/// The last one serves every group and holds everything.
+fn holds(node: NodeId) -> Need {
+    match node.0 {
+        0 => Need::default(),
+        1 => Need { level: Level::Partial, memory_enforced: true },
+        _ => Need { level: Level::Full, memory_enforced: true },
+    }
+}
+
+fn queue(group_index: u8, need: u8) -> Queue {
+    Queue::new(group(group_index), Need::ALL[usize::from(need % 6)])
+}
+
 fn config() -> BoardConfig {
     BoardConfig {
         window: 6,
@@ -134,7 +155,7 @@ impl World {
     fn new() -> Self {
         let nodes = (0..NODES).map(NodeId).map(|id| {
             let slots = Slots::new(&pods(id));
-            (id, Node { boot: 1, slots, inbox: VecDeque::new(), cancelled: BTreeSet::new() })
+            (id, Node { boot: 1, holds: holds(id), slots, inbox: VecDeque::new(), cancelled: BTreeSet::new() })
         });
         let mut world = World {
             board: Board::new(config()),
@@ -143,6 +164,7 @@ impl World {
             bound: TaskId(0),
             rows: BTreeMap::new(),
             nodes: nodes.collect(),
+            offered: BTreeMap::new(),
             journal: VecDeque::new(),
             answers: VecDeque::new(),
             successes: BTreeMap::new(),
@@ -164,6 +186,7 @@ impl World {
         }
         self.check_slots();
         self.check_memory();
+        self.check_nobody_is_overlooked();
     }
 
     /// Which hand-outs an input ends without the board's saying so.
@@ -211,8 +234,8 @@ impl World {
                 self.open.remove(&task);
                 self.journal.push_back(End { task, attempt, fence, node, outcome: None });
             }
-            Output::Refill { group, after, limit } => {
-                let answer = self.page(&group, after, limit);
+            Output::Refill { queue, after, limit } => {
+                let answer = self.page(&queue, after, limit);
                 self.answers.push_back(answer);
             }
             Output::RefillDelayed { after, limit } => {
@@ -235,16 +258,29 @@ impl World {
             State::Succeeded | State::Cancelled => false,
         };
         assert!(state_allows && row.attempt == attempt, "{task} attempt {attempt} handed out as {row:?}");
-        assert!(pods(node)[usize::from(pod.0)].groups.contains(&row.group), "the pod does not serve the group");
+        assert!(pods(node)[usize::from(pod.0)].groups.contains(&row.queue.group), "the pod does not serve the group");
+        let (need, holds) = (row.queue.need, self.offered[&node]);
+        assert!(need.is_met_by(holds.level, holds.memory_enforced), "{task} needs {need}, {node} holds {holds}");
         assert_eq!(fence.term, Term(self.term));
         assert!(self.bound < task || !self.board.is_adopting(), "{task} was withheld");
         let earlier = self.rows.range(..task).find(|(earlier, other)| {
-            other.group == row.group
+            other.queue == row.queue
                 && other.state == State::Queued
                 && self.board.lease(**earlier).is_none()
                 && (**earlier > self.bound || !self.board.is_adopting())
         });
-        assert!(earlier.is_none(), "{task} overtook {earlier:?} in its group");
+        assert!(earlier.is_none(), "{task} overtook {earlier:?} in its queue");
+    }
+
+    /// Unless too many ends wait for the journal, no task waits for which a pod stands idle.
+    fn check_nobody_is_overlooked(&self) {
+        if self.board.leases.unsettled() >= config().unsettled {
+            return;
+        }
+        for (task, queue) in self.board.groups.heads() {
+            let idle = self.board.members.idle_for(&queue);
+            assert!(idle.is_none(), "{task} of {queue:?} waits while {idle:?} stands idle");
+        }
     }
 
     fn check_slots(&self) {
@@ -275,18 +311,18 @@ impl World {
 
     fn next(&self, task: TaskId) -> Next {
         match self.rows.get(&task) {
-            Some(Row { group, attempt, state: State::Queued }) => Next::Ready { group: group.clone(), attempt: *attempt },
-            Some(Row { group, attempt, state: State::Delayed(until) }) => {
-                Next::Delayed { until: *until, due: *until, group: group.clone(), attempt: *attempt }
+            Some(Row { queue, attempt, state: State::Queued }) => Next::Ready { queue: queue.clone(), attempt: *attempt },
+            Some(Row { queue, attempt, state: State::Delayed(until) }) => {
+                Next::Delayed { until: *until, due: *until, queue: queue.clone(), attempt: *attempt }
             }
             _ => Next::Final,
         }
     }
 
-    fn page(&self, group: &GroupName, after: TaskId, limit: usize) -> Input {
-        let queued = self.rows.iter().filter(|(id, row)| **id > after && row.group == *group && row.state == State::Queued);
+    fn page(&self, queue: &Queue, after: TaskId, limit: usize) -> Input {
+        let queued = self.rows.iter().filter(|(id, row)| **id > after && row.queue == *queue && row.state == State::Queued);
         let tasks: Vec<_> = queued.clone().take(limit).map(|(id, row)| (*id, row.attempt)).collect();
-        Input::Window { group: group.clone(), more: queued.count() > tasks.len(), tasks }
+        Input::Window { queue: queue.clone(), more: queued.count() > tasks.len(), tasks }
     }
 
     fn delayed_page(&self, after: (UnixMillis, TaskId), limit: usize) -> Input {
@@ -295,7 +331,7 @@ impl World {
             if let State::Delayed(until) = row.state
                 && (until, *task) > after
             {
-                all.push(DelayedTask { until, due: until, task: *task, group: row.group.clone(), attempt: row.attempt });
+                all.push(DelayedTask { until, due: until, task: *task, queue: row.queue.clone(), attempt: row.attempt });
             }
         }
         all.sort_by_key(|delayed| (delayed.until, delayed.task));
@@ -327,8 +363,10 @@ impl World {
         self.bound = self.rows.keys().next_back().copied().unwrap_or_default();
         let expected = self.nodes.keys().copied().collect();
         self.step(Input::Opened { term: Term(self.term), last_task_before: self.bound, expected });
-        for index in 0..3 {
-            self.step(Input::Window { group: group(index), tasks: vec![], more: true });
+        let queued = self.rows.values().filter(|row| row.state == State::Queued);
+        let queues: BTreeSet<Queue> = queued.map(|row| row.queue.clone()).collect();
+        for queue in queues {
+            self.step(Input::Window { queue, tasks: vec![], more: true });
         }
         self.step(Input::DelayedWindow { tasks: vec![], more: true });
     }
@@ -364,7 +402,9 @@ impl World {
             held: node.slots.held(),
             processed: node.slots.processed(),
             accepts: !node.slots.is_draining(),
+            holds: node.holds,
         };
+        self.offered.insert(id, node.holds);
         self.step(Input::Offer(offer));
     }
 
@@ -434,12 +474,14 @@ impl World {
     fn act(&mut self, act: &Act) {
         let id = |index: &u8| NodeId(u64::from(*index) % NODES);
         match act {
-            Act::Submit(index) => {
+            Act::Submit(index, need) => {
                 let task = TaskId(self.rows.len() as u64 + 1);
                 let attempt = AttemptNumber(1);
-                self.rows.insert(task, Row { group: group(*index), attempt, state: State::Queued });
-                self.step(Input::Ready { group: group(*index), task, attempt });
+                let queue = queue(*index, *need);
+                self.rows.insert(task, Row { queue: queue.clone(), attempt, state: State::Queued });
+                self.step(Input::Ready { queue, task, attempt });
             }
+            Act::Hold(index, holds) => self.nodes.get_mut(&id(index)).unwrap().holds = Need::ALL[usize::from(holds % 6)],
             Act::Deliver(index) => self.deliver(id(index)),
             Act::Finish(index, which, success) => self.finish(id(index), *which, *success),
             Act::Send(index) => self.send(id(index)),
@@ -457,6 +499,7 @@ impl World {
                 let node = self.nodes.get_mut(&id(index)).unwrap();
                 *node = Node {
                     boot: node.boot + 1,
+                    holds: node.holds,
                     slots: Slots::new(&pods(id(index))),
                     inbox: VecDeque::new(),
                     cancelled: BTreeSet::new(),
@@ -512,8 +555,8 @@ impl World {
         let row = self.rows.get_mut(&task).unwrap();
         row.state = State::Queued;
         self.revived += 1;
-        let (group, attempt) = (row.group.clone(), row.attempt);
-        self.step(Input::Ready { group, task, attempt });
+        let (queue, attempt) = (row.queue.clone(), row.attempt);
+        self.step(Input::Ready { queue, task, attempt });
     }
 
     /// Lets everything go well from here on, on all nodes or with only the last one left, which serves every group; answers
@@ -521,6 +564,7 @@ impl World {
     fn calm(&mut self, alone: bool) -> Option<usize> {
         let nodes = if alone { 2..3_u8 } else { 0..3_u8 };
         (0..nodes.start).for_each(|index| self.act(&Act::Lose(index)));
+        self.nodes.iter_mut().for_each(|(id, node)| node.holds = holds(*id));
         nodes.clone().for_each(|index| self.act(&Act::Restart(index)));
         let rounds = 40 + 4 * self.rows.len();
         for round in 0..rounds {
@@ -544,7 +588,8 @@ impl World {
 fn act() -> impl Strategy<Value = Act> {
     let node = 0..3_u8;
     prop_oneof![
-        12 => (0..3_u8).prop_map(Act::Submit),
+        12 => (0..3_u8, prop_oneof![Just(0), 0..6_u8]).prop_map(|(group, need)| Act::Submit(group, need)),
+        1 => (node.clone(), 0..6_u8).prop_map(|(node, holds)| Act::Hold(node, holds)),
         12 => node.clone().prop_map(Act::Deliver),
         12 => (node.clone(), any::<u8>(), prop::bool::weighted(0.6)).prop_map(|(n, w, s)| Act::Finish(n, w, s)),
         12 => node.clone().prop_map(Act::Send),

@@ -39,8 +39,8 @@ pub(super) struct Fold<'t> {
     specs: Lazy<'t, u64, &'static [u8]>,
     states: Lazy<'t, u64, &'static [u8]>,
     outputs: Lazy<'t, u64, OutputRow>,
-    ready: Lazy<'t, (&'static [u8], u64), (u32, u64)>,
-    delayed: Lazy<'t, (u64, u64), (u32, u64, &'static [u8])>,
+    ready: Lazy<'t, (&'static [u8], u8, u64), (u32, u64)>,
+    delayed: Lazy<'t, (u64, u64), DelayedRow>,
     keys: Lazy<'t, &'static [u8; 16], u64>,
     counts: Lazy<'t, (&'static [u8], u8), u64>,
     parked: Lazy<'t, (u8, u64), ()>,
@@ -185,7 +185,8 @@ impl<'t> Fold<'t> {
         self.specs.open()?.insert(task.0, &self.scratch[..])?;
         let record =
             TaskRecord { task, state: TaskState::Queued, submitted_at: at, ended_at: None, attempts: Vec::new(), forgiven: 0 };
-        let row = StateRow { record, group: spec.group.clone(), retry: spec.retry, key, finished: None };
+        let (group, need) = (spec.group.clone(), spec.sandbox.need);
+        let row = StateRow { record, group, need, retry: spec.retry, key, finished: None };
         self.enter(&row)?;
         self.store(&row)?;
         self.event(EventKind::TaskSubmitted, Some(task), None);
@@ -291,7 +292,9 @@ impl<'t> Fold<'t> {
     fn leave(&mut self, row: &StateRow) -> Result<(), LedgerError> {
         let task = row.record.task.0;
         match &row.record.state {
-            TaskState::Queued => drop(self.ready.open()?.remove((row.group.as_str().as_bytes(), task))?),
+            TaskState::Queued => {
+                drop(self.ready.open()?.remove((row.group.as_str().as_bytes(), row.need.code(), task))?);
+            }
             TaskState::Delayed { until } => drop(self.delayed.open()?.remove((until.0, task))?),
             TaskState::Succeeded => {}
             parked => drop(self.parked.open()?.remove((state_code(parked), task))?),
@@ -303,12 +306,14 @@ impl<'t> Fold<'t> {
     /// Puts a task into the indexes of the state it is in.
     fn enter(&mut self, row: &StateRow) -> Result<(), LedgerError> {
         let record = &row.record;
-        let group = row.group.as_str().as_bytes();
+        let (group, need) = (row.group.as_str().as_bytes(), row.need.code());
         let next = record.next_attempt().0;
         match &record.state {
-            TaskState::Queued => drop(self.ready.open()?.insert((group, record.task.0), (next, record.submitted_at.0))?),
+            TaskState::Queued => {
+                drop(self.ready.open()?.insert((group, need, record.task.0), (next, record.submitted_at.0))?);
+            }
             TaskState::Delayed { until } => {
-                drop(self.delayed.open()?.insert((until.0, record.task.0), (next, record.submitted_at.0, group))?);
+                drop(self.delayed.open()?.insert((until.0, record.task.0), (next, record.submitted_at.0, need, group))?);
             }
             TaskState::Succeeded => {}
             parked => drop(self.parked.open()?.insert((state_code(parked), record.task.0), ())?),

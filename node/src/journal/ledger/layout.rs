@@ -92,6 +92,8 @@ mod tests {
 
     type Wide = (u32, u64, &'static [u8]);
     type Lead = (&'static [u8], u64);
+    type Ready = (&'static [u8], u8, u64);
+    type Delayed = (u32, u64, u8, &'static [u8]);
     type Long = (u64, u64, &'static [u8], &'static [u8]);
 
     #[test]
@@ -110,6 +112,8 @@ mod tests {
             prop_assert!(Long::fits(&Long::as_bytes(&(a, b, &c, &c))));
             prop_assert!(Wide::fits(&Wide::as_bytes(&(d, a, &c))));
             prop_assert!(Lead::fits(&Lead::as_bytes(&(&c, b))));
+            prop_assert!(Ready::fits(&Ready::as_bytes(&(&c, 3, b))));
+            prop_assert!(Delayed::fits(&Delayed::as_bytes(&(d, a, 3, &c))));
             prop_assert!(<(u64, u64)>::fits(&<(u64, u64)>::as_bytes(&(a, b))));
         }
 

@@ -9,7 +9,7 @@ use crate::journal::engine::{LogId, Membership};
 use crate::task::{NodeId, SwarmId, Term};
 
 /// The format of the ledger's tables. Another one is not read but built anew from snapshot and log.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// The fold's own memory between entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

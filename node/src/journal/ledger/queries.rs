@@ -11,7 +11,9 @@ use super::{Ledger, LedgerError};
 use crate::api::EventView;
 use crate::journal::codec;
 use crate::journal::entry::Member;
-use crate::task::{AttemptNumber, Captured, DeadWhy, GroupName, NodeId, SwarmId, TaskId, TaskRecord, TaskSpec, TaskState};
+use crate::task::{
+    AttemptNumber, Captured, DeadWhy, GroupName, Need, NodeId, Queue, SwarmId, TaskId, TaskRecord, TaskSpec, TaskState,
+};
 use crate::task::{Term, UnixMillis};
 use bytes::Bytes;
 
@@ -20,8 +22,8 @@ use bytes::Bytes;
 pub struct ReadyTask {
     /// Which.
     pub task: TaskId,
-    /// Its group.
-    pub group: GroupName,
+    /// Where it waits.
+    pub queue: Queue,
     /// The number its next attempt will carry.
     pub attempt: AttemptNumber,
     /// When it was submitted.
@@ -92,9 +94,9 @@ impl Ledger {
         Ok(self.state_row(task)?.map(|row| row.record))
     }
 
-    /// A task's group, without decoding its spec.
-    pub fn group(&self, task: TaskId) -> Result<Option<GroupName>, LedgerError> {
-        Ok(self.state_row(task)?.map(|row| row.group))
+    /// Where a task waits when it is queued, without decoding its spec.
+    pub fn queue(&self, task: TaskId) -> Result<Option<Queue>, LedgerError> {
+        Ok(self.state_row(task)?.map(|row| Queue::new(row.group, row.need)))
     }
 
     fn state_row(&self, task: TaskId) -> Result<Option<StateRow>, LedgerError> {
@@ -123,19 +125,19 @@ impl Ledger {
         }))
     }
 
-    /// The queued tasks of a group, oldest first, those after `after` only. Some of them may be handed out already: the
+    /// The tasks of a queue, oldest first, those after `after` only. Some of them may be handed out already: the
     /// leader's leases know.
-    pub fn ready(&self, group: &GroupName, after: Option<TaskId>, limit: usize) -> Result<Vec<ReadyTask>, LedgerError> {
+    pub fn ready(&self, queue: &Queue, after: Option<TaskId>, limit: usize) -> Result<Vec<ReadyTask>, LedgerError> {
         let table = self.begin()?.open_table(READY)?;
-        let name = group.as_str().as_bytes();
+        let (name, need) = (queue.group.as_str().as_bytes(), queue.need.code());
         let first = after.map_or(0, |after| after.0.saturating_add(1));
         let mut tasks = Vec::new();
-        for row in table.range((name, first)..=(name, u64::MAX))?.take(limit) {
+        for row in table.range((name, need, first)..=(name, need, u64::MAX))?.take(limit) {
             let (key, value) = row?;
             let (attempt, submitted_at) = value.value();
             tasks.push(ReadyTask {
-                task: TaskId(key.value().1),
-                group: group.clone(),
+                task: TaskId(key.value().2),
+                queue: queue.clone(),
                 attempt: AttemptNumber(attempt),
                 submitted_at: UnixMillis(submitted_at),
             });
@@ -143,17 +145,16 @@ impl Ledger {
         Ok(tasks)
     }
 
-    /// The groups with queued tasks, each with its oldest; in the order of their names.
-    pub fn groups_with_ready(&self) -> Result<Vec<(GroupName, TaskId)>, LedgerError> {
+    /// The queues that have tasks, each with its oldest; in the order of their groups' names and of their needs.
+    pub fn queues_with_ready(&self) -> Result<Vec<(Queue, TaskId)>, LedgerError> {
         let table = self.begin()?.open_table(READY)?;
-        let mut groups: Vec<(GroupName, TaskId)> = Vec::new();
-        let mut next = table.first()?.map(|(key, _)| (key.value().0.to_vec(), key.value().1));
-        while let Some((name, task)) = next {
-            next =
-                table.range((&name[..], u64::MAX)..)?.next().transpose()?.map(|(key, _)| (key.value().0.to_vec(), key.value().1));
-            groups.push((group_name(&name)?, TaskId(task)));
+        let mut queues: Vec<(Queue, TaskId)> = Vec::new();
+        let mut next = table.first()?.map(|(key, _)| owned(key.value()));
+        while let Some((name, need, task)) = next {
+            next = table.range((&name[..], need, u64::MAX)..)?.next().transpose()?.map(|(key, _)| owned(key.value()));
+            queues.push((queue_of(&name, need)?, TaskId(task)));
         }
-        Ok(groups)
+        Ok(queues)
     }
 
     /// The delayed tasks whose time has come, the longest overdue first. They may be handed out as they are: nothing
@@ -163,10 +164,10 @@ impl Ledger {
         let mut tasks = Vec::new();
         for row in table.range(..=(now.0, u64::MAX))?.take(limit) {
             let (key, value) = row?;
-            let (attempt, submitted_at, group) = value.value();
+            let (attempt, submitted_at, need, group) = value.value();
             tasks.push(ReadyTask {
                 task: TaskId(key.value().1),
-                group: group_name(group)?,
+                queue: queue_of(group, need)?,
                 attempt: AttemptNumber(attempt),
                 submitted_at: UnixMillis(submitted_at),
             });
@@ -186,10 +187,10 @@ impl Ledger {
         let mut tasks = Vec::new();
         for row in table.range((after.0.0, after.1.0.saturating_add(1))..)?.take(limit) {
             let (key, value) = row?;
-            let (attempt, submitted_at, group) = value.value();
+            let (attempt, submitted_at, need, group) = value.value();
             let task = ReadyTask {
                 task: TaskId(key.value().1),
-                group: group_name(group)?,
+                queue: queue_of(group, need)?,
                 attempt: AttemptNumber(attempt),
                 submitted_at: UnixMillis(submitted_at),
             };
@@ -370,8 +371,14 @@ impl Candidates<'_> {
             (Some("queued"), Some(group)) => {
                 let name = group.as_str().as_bytes();
                 let table = read.open_table(READY)?;
-                let rows = table.range((name, 0)..(name, self.before))?.rev().take(limit);
-                Ok(Some(rows.map(|row| row.map(|(key, _)| key.value().1)).collect::<Result<_, _>>()?))
+                let mut tasks = Vec::new();
+                for need in Need::ALL.map(Need::code) {
+                    for row in table.range((name, need, 0)..(name, need, self.before))?.rev().take(limit) {
+                        tasks.push(row?.0.value().2);
+                    }
+                }
+                tasks.sort_unstable_by(|a, b| b.cmp(a));
+                Ok(Some(tasks))
             }
             (Some("delayed"), _) => {
                 let mut tasks = Vec::new();
@@ -403,6 +410,16 @@ impl Candidates<'_> {
         let rows = table.range((code, 0)..(code, self.before))?.rev().take(limit);
         Ok(rows.map(|row| row.map(|(key, _)| key.value().1)).collect::<Result<_, _>>()?)
     }
+}
+
+/// A key of [`READY`] that outlives the row it was read from.
+fn owned((group, need, task): (&[u8], u8, u64)) -> (Vec<u8>, u8, u64) {
+    (group.to_vec(), need, task)
+}
+
+fn queue_of(group: &[u8], need: u8) -> Result<Queue, LedgerError> {
+    let need = Need::from_code(need).ok_or(super::row::BadRow::NEED)?;
+    Ok(Queue::new(group_name(group)?, need))
 }
 
 fn group_name(bytes: &[u8]) -> Result<GroupName, LedgerError> {

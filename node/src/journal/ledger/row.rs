@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::api::EventKind;
 use crate::journal::codec;
 use crate::task::{
-    AttemptNumber, AttemptRecord, DeadWhy, Fence, GroupName, NodeId, Outcome, RetryPolicy, TaskId, TaskRecord, TaskState, Term,
-    UnixMillis, Usage,
+    AttemptNumber, AttemptRecord, DeadWhy, Fence, GroupName, Need, NodeId, Outcome, RetryPolicy, TaskId, TaskRecord, TaskState,
+    Term, UnixMillis, Usage,
 };
 
 /// The version of every row in this file.
@@ -24,6 +24,7 @@ pub struct BadRow(&'static str);
 pub(super) struct StateRow {
     pub(super) record: TaskRecord,
     pub(super) group: GroupName,
+    pub(super) need: Need,
     pub(super) retry: RetryPolicy,
     pub(super) key: Option<[u8; 16]>,
     /// Its place among the finished tasks.
@@ -32,6 +33,7 @@ pub(super) struct StateRow {
 
 impl BadRow {
     pub(super) const GROUP: BadRow = BadRow("group");
+    pub(super) const NEED: BadRow = BadRow("need");
 }
 
 impl StateRow {
@@ -49,6 +51,7 @@ impl StateRow {
         put_option(out, self.record.ended_at.map(|at| at.0));
         put(out, u64::from(self.record.forgiven));
         put_bytes(out, self.group.as_str().as_bytes());
+        out.push(self.need.code());
         put(out, u64::from(self.retry.attempts));
         out.push(u8::from(self.retry.on_failure));
         put_duration(out, self.retry.backoff);
@@ -67,6 +70,7 @@ impl StateRow {
         let ended_at = input.option()?.map(UnixMillis);
         let forgiven = input.small()?;
         let group = input.text()?.parse().map_err(|_| BadRow("group"))?;
+        let need = Need::from_code(input.byte()?).ok_or(BadRow::NEED)?;
         let retry = RetryPolicy {
             attempts: input.small()?,
             on_failure: input.byte()? != 0,
@@ -81,7 +85,7 @@ impl StateRow {
         let count = input.number()?;
         let attempts = (0..count).map(|_| input.attempt()).collect::<Result<_, _>>()?;
         let record = TaskRecord { task, state, submitted_at, ended_at, attempts, forgiven };
-        Ok(StateRow { record, group, retry, key, finished })
+        Ok(StateRow { record, group, need, retry, key, finished })
     }
 }
 

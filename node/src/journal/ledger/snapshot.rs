@@ -19,8 +19,8 @@ use crate::journal::log_writer::checksum;
 use crate::journal::store;
 
 const MAGIC: [u8; 8] = *b"dunlins1";
-/// The newest layout that this version reads and the one it writes.
-const FORMAT: u32 = 1;
+/// The only layout that this version reads and the one it writes: its rows are those of the tables.
+const FORMAT: u32 = 2;
 const END: u8 = 255;
 const TOO_SHORT: &str = "it ends too early";
 /// Neither head nor row is larger.
@@ -251,8 +251,8 @@ impl<R: Read> In<R> {
             return Err(LedgerError::Snapshot("it is not a snapshot of a dunlin ledger".to_owned()));
         }
         let format = self.number()?;
-        if format > FORMAT {
-            return Err(LedgerError::Snapshot(format!("format {format}; this version knows up to {FORMAT}")));
+        if format != FORMAT {
+            return Err(LedgerError::Snapshot(format!("format {format}; this version knows {FORMAT}")));
         }
         Ok(codec::decode(&self.piece(Vec::new())?)?)
     }

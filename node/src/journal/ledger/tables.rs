@@ -4,6 +4,8 @@ use redb::TableDefinition;
 
 /// See [`OUTPUTS`].
 pub(super) type OutputRow = (u64, u64, &'static [u8], &'static [u8]);
+/// See [`DELAYED`].
+pub(super) type DelayedRow = (u32, u64, u8, &'static [u8]);
 
 /// Single values by name; see [`super::meta`].
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -13,10 +15,10 @@ pub(super) const SPECS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("
 pub(super) const STATES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("states");
 /// Task -> standard output and error of its last attempt: (bytes written, tail kept) each. Only where there was any.
 pub(super) const OUTPUTS: TableDefinition<'_, u64, OutputRow> = TableDefinition::new("outputs");
-/// (Group, task) -> (number of its next attempt, when it was submitted): what may be handed out now.
-pub(super) const READY: TableDefinition<'_, (&[u8], u64), (u32, u64)> = TableDefinition::new("ready");
-/// (When, task) -> (next attempt, when it was submitted, group): what may be handed out later.
-pub(super) const DELAYED: TableDefinition<'_, (u64, u64), (u32, u64, &[u8])> = TableDefinition::new("delayed");
+/// (Group, code of the need, task) -> (number of its next attempt, when it was submitted): what may be handed out now.
+pub(super) const READY: TableDefinition<'_, (&[u8], u8, u64), (u32, u64)> = TableDefinition::new("ready");
+/// (When, task) -> (next attempt, when it was submitted, code of the need, group): what may be handed out later.
+pub(super) const DELAYED: TableDefinition<'_, (u64, u64), DelayedRow> = TableDefinition::new("delayed");
 /// Hash of an idempotency key -> the task that was made with it.
 pub(super) const KEYS: TableDefinition<'_, &[u8; 16], u64> = TableDefinition::new("keys");
 /// (Group, state) -> how many tasks.

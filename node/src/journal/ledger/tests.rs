@@ -130,7 +130,7 @@ fn a_success_ends_the_task_and_nothing_else_counts_after_it() {
     assert_eq!(bench.one(Fact::Retried { task }), Reply::Denied(Denial::NotEnded));
     assert_eq!(bench.one(ended(TaskId(99), 1, lost())), Reply::Denied(Denial::UnknownTask));
     assert_eq!((bench.count("queued"), bench.count("succeeded")), (0, 1));
-    assert_eq!(bench.ledger.groups_with_ready().unwrap(), []);
+    assert_eq!(bench.ledger.queues_with_ready().unwrap(), []);
     assert_eq!(bench.ledger.task(task).unwrap().unwrap().ended_at, Some(UnixMillis(1_000)));
 }
 
@@ -180,9 +180,9 @@ fn a_lost_attempt_keeps_the_tasks_place_but_counts() {
     let first = bench.submit(RetryPolicy { attempts: 2, ..RetryPolicy::default() });
     let second = bench.submit(RetryPolicy::default());
     bench.one(ended(first, 1, lost()));
-    let ready = bench.ledger.ready(&GroupName::default(), None, 10).unwrap();
+    let ready = bench.ledger.ready(&Queue::default(), None, 10).unwrap();
     assert_eq!(ready.iter().map(|task| (task.task, task.attempt.0)).collect::<Vec<_>>(), [(first, 2), (second, 1)]);
-    assert_eq!(bench.ledger.ready(&GroupName::default(), Some(first), 10).unwrap().len(), 1);
+    assert_eq!(bench.ledger.ready(&Queue::default(), Some(first), 10).unwrap().len(), 1);
     bench.one(ended(first, 2, lost()));
     assert_eq!(bench.state(first), TaskState::Dead(DeadWhy::AttemptsExhausted));
 }
@@ -212,14 +212,63 @@ fn groups_are_told_apart_in_the_index_and_the_counts() {
         spec.group = group.parse().unwrap();
         bench.one(Fact::Submitted { spec: Box::new(spec), key: None });
     }
-    let groups = bench.ledger.groups_with_ready().unwrap();
-    let seen: Vec<(&str, u64)> = groups.iter().map(|(group, task)| (group.as_str(), task.0)).collect();
+    let queues = bench.ledger.queues_with_ready().unwrap();
+    let seen: Vec<(&str, u64)> = queues.iter().map(|(queue, task)| (queue.group.as_str(), task.0)).collect();
     assert_eq!(seen, [("a", 2), ("a-1", 4), ("b", 1)]);
     let query = TaskQuery { group: Some("b".parse().unwrap()), state: Some("queued".to_owned()), limit: 1, before: None };
     assert_eq!(bench.ledger.tasks(&query).unwrap()[0].0.task, TaskId(3));
     let query = TaskQuery { before: Some(TaskId(3)), limit: 10, ..TaskQuery::default() };
     assert_eq!(bench.ledger.tasks(&query).unwrap().len(), 2);
     assert_eq!(bench.ledger.unfinished(Some(TaskId(1)), 2).unwrap(), [TaskId(2), TaskId(3)]);
+}
+
+const FULL: Need = Need { level: Level::Full, memory_enforced: false };
+
+fn needing(need: Need) -> Fact {
+    let mut spec = TaskSpec::command(["x"]);
+    spec.sandbox.need = need;
+    spec.retry.attempts = 2;
+    Fact::Submitted { spec: Box::new(spec), key: None }
+}
+
+#[test]
+fn tasks_of_one_group_that_need_different_things_wait_in_different_queues() {
+    let mut bench = Bench::opened(1);
+    for need in [Need::default(), FULL, Need::default(), FULL] {
+        bench.one(needing(need));
+    }
+    let full = Queue { need: FULL, ..Queue::default() };
+    let queues = [(Queue::default(), TaskId(1)), (full.clone(), TaskId(2))];
+    assert_eq!(bench.ledger.queues_with_ready().unwrap(), queues);
+    let tasks = |queue: &Queue, after| -> Vec<u64> {
+        bench.ledger.ready(queue, after, 10).unwrap().iter().map(|ready| ready.task.0).collect()
+    };
+    assert_eq!((tasks(&Queue::default(), None), tasks(&full, None)), (vec![1, 3], vec![2, 4]));
+    assert_eq!(tasks(&full, Some(TaskId(2))), [4]);
+    // Who lists a group's tasks need not know of queues.
+    let group = Some(GroupName::default());
+    let query = TaskQuery { group, state: Some("queued".to_owned()), limit: 3, before: Some(TaskId(4)) };
+    let listed: Vec<u64> = bench.ledger.tasks(&query).unwrap().iter().map(|(record, _)| record.task.0).collect();
+    assert_eq!(listed, [3, 2, 1]);
+}
+
+#[test]
+fn a_task_keeps_its_need_through_a_failure_a_loss_and_a_retry_by_hand() {
+    let mut bench = Bench::opened(1);
+    let full = Queue { need: FULL, ..Queue::default() };
+    bench.one(needing(FULL));
+    bench.one(ended(TaskId(1), 1, Outcome::Exited(1)));
+    let delayed = bench.ledger.delayed((UnixMillis(0), TaskId(0)), 10).unwrap();
+    assert_eq!((delayed[0].task.queue.clone(), bench.ledger.queue(TaskId(1)).unwrap()), (full.clone(), Some(full.clone())));
+    assert_eq!(bench.ledger.due(UnixMillis(1 << 40), 10).unwrap()[0].queue, full);
+    bench.one(ended(TaskId(1), 2, Outcome::Exited(1)));
+    assert_eq!(bench.state(TaskId(1)), TaskState::Dead(DeadWhy::AttemptsExhausted));
+    for fact in [Fact::Retried { task: TaskId(1) }, ended(TaskId(1), 3, lost())] {
+        bench.one(fact);
+        assert_eq!(bench.ledger.queues_with_ready().unwrap(), [(full.clone(), TaskId(1))]);
+    }
+    bench.one(Fact::Cancelled { task: TaskId(1) });
+    assert_eq!(bench.ledger.queues_with_ready().unwrap(), []);
 }
 
 #[test]
@@ -364,6 +413,6 @@ proptest! {
             prop_assert_eq!(live.count(state), counted, "{}", state);
         }
         let queued = live.count("queued");
-        prop_assert_eq!(live.ledger.ready(&GroupName::default(), None, 1_000).unwrap().len() as u64, queued);
+        prop_assert_eq!(live.ledger.ready(&Queue::default(), None, 1_000).unwrap().len() as u64, queued);
     }
 }

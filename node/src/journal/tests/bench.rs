@@ -125,6 +125,6 @@ async fn queued_tasks() {
     let node = node.restart(&hub, plain).await;
     println!("opened again after {:?}", start.elapsed());
     let start = Instant::now();
-    let ready = node.journal.ledger().ready(&GroupName::default(), Some(TaskId(50_000)), 1_000).unwrap();
+    let ready = node.journal.ledger().ready(&Queue::default(), Some(TaskId(50_000)), 1_000).unwrap();
     println!("1,000 ready tasks in {:?}, {}", start.elapsed(), ready.len());
 }

@@ -129,7 +129,7 @@ impl Desk {
                     (Verdict::Accept | Verdict::Adopt | Verdict::Duplicate, _) => {}
                 }
             }
-            Output::Refill { group, after, limit } => self.refill(group, after, limit),
+            Output::Refill { queue, after, limit } => self.refill(queue, after, limit),
             Output::RefillDelayed { after, limit } => self.refill_delayed(after, limit),
             Output::Verify { task, fence } => {
                 let next = super::settle::place_of(&self.core, task);

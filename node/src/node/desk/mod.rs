@@ -23,7 +23,7 @@ use crate::dispatch::{Board, BoardConfig, Input, LeaseView, Next, Offer};
 use crate::journal::{Applied, Fact, Journal, Reply};
 use crate::leadership::NarrationKind;
 use crate::roster::{Change, Heard, Heartbeat, Liveness, LivenessConfig};
-use crate::task::{NodeId, TaskId, Term, UnixMillis};
+use crate::task::{Need, NodeId, Queue, TaskId, Term, UnixMillis};
 use crate::worker::protocol::{ToLeader, ToMember};
 use effects::Outbox;
 
@@ -167,7 +167,7 @@ impl Desk {
         };
         self.core.desk.change(|desk| *desk = Some(leading));
         let mut inputs = vec![Input::Opened { term, last_task_before: opening.last_task, expected }];
-        inputs.extend(opening.groups.into_iter().map(|group| Input::Window { group, tasks: Vec::new(), more: true }));
+        inputs.extend(opening.queues.into_iter().map(|queue| Input::Window { queue, tasks: Vec::new(), more: true }));
         inputs.push(Input::DelayedWindow { tasks: Vec::new(), more: true });
         self.feed(inputs);
         early.into_iter().for_each(|input| self.take_input(input));
@@ -210,6 +210,7 @@ impl Desk {
             held: beat.held.clone(),
             processed: beat.processed,
             accepts: !beat.draining && !beat.busy,
+            holds: Need { level: beat.level, memory_enforced: beat.memory_enforced },
         };
         self.settle_membership(from, &beat);
         let now = self.core.clock.now();
@@ -279,11 +280,11 @@ impl Desk {
     fn input_of(&self, fact: &Fact, reply: &Reply) -> Option<Input> {
         match (fact, reply) {
             (Fact::Submitted { spec, .. }, Reply::Submitted { task, duplicate: false }) => {
-                Some(Input::Ready { group: spec.group.clone(), task: *task, attempt: crate::task::AttemptNumber(1) })
+                Some(Input::Ready { queue: spec.queue(), task: *task, attempt: crate::task::AttemptNumber(1) })
             }
             (Fact::Cancelled { task }, Reply::Done) => Some(Input::Cancelled { task: *task }),
             (Fact::Retried { task }, Reply::Done) => match settle::place_of(&self.core, *task) {
-                Next::Ready { group, attempt } => Some(Input::Ready { group, task: *task, attempt }),
+                Next::Ready { queue, attempt } => Some(Input::Ready { queue, task: *task, attempt }),
                 _ => None,
             },
             _ => None,
@@ -299,11 +300,11 @@ impl Desk {
     fn reload(&mut self) {
         let (ledger, executor) = (self.core.ledger.clone(), self.core.executor);
         self.pending.push(Box::pin(async move {
-            let groups = executor.run(move || ledger.groups_with_ready()).await;
-            let groups = groups.ok().and_then(Result::ok).unwrap_or_default();
-            let window = |(group, _)| Input::Window { group, tasks: Vec::new(), more: true };
+            let queues = executor.run(move || ledger.queues_with_ready()).await;
+            let queues = queues.ok().and_then(Result::ok).unwrap_or_default();
+            let window = |(queue, _)| Input::Window { queue, tasks: Vec::new(), more: true };
             let delayed = Input::DelayedWindow { tasks: Vec::new(), more: true };
-            groups.into_iter().map(window).chain([delayed]).collect::<Vec<_>>().into()
+            queues.into_iter().map(window).chain([delayed]).collect::<Vec<_>>().into()
         }));
     }
 
@@ -320,7 +321,7 @@ impl Desk {
 /// What a new leader reads before it takes up the desk.
 struct Opening {
     last_task: TaskId,
-    groups: Vec<crate::task::GroupName>,
+    queues: Vec<Queue>,
     members: Vec<NodeId>,
     numbered_after: u64,
 }
@@ -333,7 +334,7 @@ impl Opening {
     fn read(ledger: &crate::journal::Ledger) -> Result<Self, crate::journal::LedgerError> {
         Ok(Opening {
             last_task: ledger.last_task()?.unwrap_or_default(),
-            groups: ledger.groups_with_ready()?.into_iter().map(|(group, _)| group).collect(),
+            queues: ledger.queues_with_ready()?.into_iter().map(|(queue, _)| queue).collect(),
             members: ledger.members()?.into_iter().map(|member| member.node).collect(),
             // The journal has grown by the opening entry at least since this node led before, also within one term.
             numbered_after: ledger.applied_index()? << HAND_OUTS_AN_ENTRY,

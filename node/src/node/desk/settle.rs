@@ -8,7 +8,7 @@ use crate::dispatch::{DelayedTask, Next};
 use crate::journal::ledger::WaitingTask;
 use crate::journal::{Fact, Journal, ProposeError, Reply};
 use crate::node::core::Core;
-use crate::task::{AttemptEnd, Denial, Fence, GroupName, NodeId, TaskId, TaskState, Term, UnixMillis};
+use crate::task::{AttemptEnd, Denial, Fence, NodeId, Queue, TaskId, TaskState, Term, UnixMillis};
 use crate::worker::protocol::{ToLeader, ToMember};
 
 /// An attempt's end on its way into the journal.
@@ -61,16 +61,16 @@ impl Desk {
         }
     }
 
-    pub(super) fn refill(&mut self, group: GroupName, after: TaskId, limit: usize) {
+    pub(super) fn refill(&mut self, queue: Queue, after: TaskId, limit: usize) {
         let (ledger, executor) = (self.core.ledger.clone(), self.core.executor);
         self.pending.push(Box::pin(async move {
-            let asked = group.clone();
+            let asked = queue.clone();
             let after = (after > TaskId(0)).then_some(after);
             let rows = executor.run(move || ledger.ready(&asked, after, limit)).await;
             let Ok(Ok(rows)) = rows else { return Answers::default() };
             let more = rows.len() == limit;
             let tasks = rows.into_iter().map(|row| (row.task, row.attempt)).collect();
-            vec![Input::Window { group, tasks, more }].into()
+            vec![Input::Window { queue, tasks, more }].into()
         }));
     }
 
@@ -84,7 +84,7 @@ impl Desk {
                 until,
                 due: due(now, until, wait),
                 task: task.task,
-                group: task.group,
+                queue: task.queue,
                 attempt: task.attempt,
             };
             vec![Input::DelayedWindow { tasks: rows.into_iter().map(delayed).collect(), more }].into()
@@ -177,13 +177,13 @@ fn leaders_time(core: &Core) -> UnixMillis {
 
 /// Where the ledger has a task.
 pub(super) fn place_of(core: &Core, task: TaskId) -> Next {
-    let (Ok(Some(record)), Ok(Some(group))) = (core.ledger.task(task), core.ledger.group(task)) else { return Next::Final };
+    let (Ok(Some(record)), Ok(Some(queue))) = (core.ledger.task(task), core.ledger.queue(task)) else { return Next::Final };
     let attempt = record.next_attempt();
     match record.state {
-        TaskState::Queued => Next::Ready { group, attempt },
+        TaskState::Queued => Next::Ready { queue, attempt },
         TaskState::Delayed { until } => {
             let wait = core.ledger.wait(task).unwrap_or_default();
-            Next::Delayed { until, due: due(leaders_time(core), until, wait), group, attempt }
+            Next::Delayed { until, due: due(leaders_time(core), until, wait), queue, attempt }
         }
         TaskState::Succeeded | TaskState::Dead(_) | TaskState::Cancelled => Next::Final,
     }

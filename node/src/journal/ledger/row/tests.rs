@@ -6,10 +6,17 @@ use super::*;
 use crate::task::strategies::*;
 
 fn state_row() -> impl Strategy<Value = StateRow> {
-    (record(), group(), any::<(u32, bool)>(), [any_duration(), any_duration()], any::<Option<[u8; 16]>>(), any::<Option<u64>>())
-        .prop_map(|(record, group, (attempts, on_failure), [backoff, backoff_max], key, finished)| {
+    (
+        record(),
+        (group(), need()),
+        any::<(u32, bool)>(),
+        [any_duration(), any_duration()],
+        any::<Option<[u8; 16]>>(),
+        any::<Option<u64>>(),
+    )
+        .prop_map(|(record, (group, need), (attempts, on_failure), [backoff, backoff_max], key, finished)| {
             let retry = RetryPolicy { attempts, on_failure, backoff, backoff_max };
-            StateRow { record, group, retry, key, finished }
+            StateRow { record, group, need, retry, key, finished }
         })
 }
 
