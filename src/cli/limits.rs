@@ -1,9 +1,10 @@
-//! The flags with which a task says what it may use, alike for `run` and `submit`.
+//! The flags with which a task says what it may use, what it may reach and what it needs, alike for `run` and `submit`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use dunlin_node::task::{Limits, MAX_KEPT_OUTPUT};
+use dunlin_node::task::{Level, Limits, MAX_KEPT_OUTPUT, Need, Network, SandboxSpec};
 
 use crate::quantity::{parse_duration, parse_size};
 
@@ -19,9 +20,9 @@ pub(super) struct LimitArgs {
     /// Kill an attempt after this much processor time of all its processes
     #[arg(long, value_name = "TIME", value_parser = positive)]
     cpu_time: Option<Duration>,
-    /// Memory of all its processes together: 256MiB, 2GiB
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    memory: Option<u64>,
+    /// Memory of all its processes together: 256MiB, 2GiB; `enforced`: only where the kernel itself holds that limit
+    #[arg(long, value_name = "SIZE|enforced", value_parser = memory)]
+    memory: Vec<Memory>,
     /// Processes and threads at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pids: Option<u32>,
@@ -37,6 +38,22 @@ pub(super) struct LimitArgs {
     /// Between SIGTERM and SIGKILL when it must end
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     grace: Option<Duration>,
+    /// Which network it gets
+    #[arg(long, value_name = "none|host|isolated", default_value_t)]
+    network: Network,
+    /// Only on nodes whose sandbox holds this much (`dunlin doctor` there); it waits until there is one
+    #[arg(long, value_name = "full|partial|process-only", default_value_t)]
+    require: Level,
+    /// A path that it may read beside what programs are made of, where the node's owner allows it
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    read: Vec<PathBuf>,
+}
+
+/// One value of `--memory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    Limit(u64),
+    Enforced,
 }
 
 impl LimitArgs {
@@ -44,7 +61,10 @@ impl LimitArgs {
         Limits {
             wall: self.timeout,
             cpu: self.cpu_time,
-            memory: self.memory,
+            memory: self.memory.iter().rev().find_map(|memory| match memory {
+                Memory::Limit(size) => Some(*size),
+                Memory::Enforced => None,
+            }),
             processes: self.pids,
             open_files: self.files,
             file_size: self.file_size,
@@ -53,6 +73,20 @@ impl LimitArgs {
             grace: self.grace,
         }
     }
+
+    pub(super) fn sandbox(&self) -> SandboxSpec {
+        let need = Need { level: self.require, memory_enforced: self.memory.contains(&Memory::Enforced) };
+        SandboxSpec { need, network: self.network, read: self.read.clone() }
+    }
+}
+
+fn memory(text: &str) -> Result<Memory, String> {
+    if text == "enforced" { Ok(Memory::Enforced) } else { size(text).map(Memory::Limit) }
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err("it must begin with a slash: the task runs on another machine".to_owned()) }
 }
 
 fn positive(text: &str) -> Result<Duration, String> {
@@ -85,5 +119,7 @@ mod tests {
         assert_eq!(positive("0s").unwrap_err(), "it must be longer than nothing");
         assert!(kept("1MiB").unwrap_err().contains("512 KiB"));
         assert_eq!(kept("64KiB"), Ok(64 << 10));
+        assert_eq!(memory("enforced"), Ok(Memory::Enforced));
+        assert!(absolute("data").is_err());
     }
 }

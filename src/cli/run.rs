@@ -76,6 +76,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<u8, Failure>
     spec.group = args.group;
     spec.env = args.env.into_iter().collect::<BTreeMap<_, _>>();
     spec.limits = args.limits.limits();
+    spec.sandbox = args.limits.sandbox();
     spec.label = args.label;
     spec.stdin = input;
     // What fails by itself would fail again before the eyes of the person; what was lost with its node is another matter.

@@ -148,6 +148,7 @@ async fn tasks(args: SubmitArgs) -> Result<Tasks, Failure> {
     spec.group = args.group;
     spec.env = args.env.into_iter().collect::<BTreeMap<_, _>>();
     spec.limits = args.limits.limits();
+    spec.sandbox = args.limits.sandbox();
     spec.retry.attempts = args.retries.saturating_add(1);
     spec.label = args.label;
     if let Some(path) = &args.stdin {

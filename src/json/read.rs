@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_node::api::TaskSelector;
-use dunlin_node::task::{GroupName, HandlerName, IdempotencyKey, Limits, Program, RetryPolicy, TaskId, TaskSpec};
+use dunlin_node::task::{GroupName, HandlerName, IdempotencyKey, Limits, Program, RetryPolicy, SandboxSpec, TaskId, TaskSpec};
 use serde::Deserialize;
 
 use crate::quantity::{from_base64, parse_duration};
@@ -48,6 +48,8 @@ struct Described {
     attempts: Option<u32>,
     retry_on_failure: Option<bool>,
     label: Option<String>,
+    #[serde(default)]
+    sandbox: SandboxSpec,
     key: Option<IdempotencyKey>,
 }
 
@@ -102,6 +104,7 @@ fn typed(task: Described) -> Result<(TaskSpec, Option<IdempotencyKey>), String> 
             ..retry
         },
         label: task.label,
+        sandbox: task.sandbox,
     };
     Ok((spec, task.key))
 }

@@ -80,6 +80,7 @@ fn spec(spec: &TaskSpec) -> Value {
         "env": spec.env,
         "label": spec.label,
         "limits": limits,
+        "sandbox": spec.sandbox,
         "retry": {
             "attempts": spec.retry.attempts,
             "on_failure": spec.retry.on_failure,

@@ -1,8 +1,8 @@
 //! What a task can't do to its node, seen from the command line. What each machine holds is the sandbox's own tests' business.
 
-use dunlin_node::task::Level;
+use dunlin_node::task::{Level, TaskSpec, TaskState};
 
-use crate::harness::{Run, Settings, Swarm, bare};
+use crate::harness::{Run, Settings, Swarm, bare, questions};
 
 /// What this machine holds, as `dunlin doctor` says.
 fn held() -> Level {
@@ -76,6 +76,28 @@ async fn the_doctor_says_what_is_missing_and_shows_the_steps() {
     let mut strict = bare();
     strict.args(["doctor"]).env("DUNLIN_SANDBOX_LEVEL", "process-only").env("DUNLIN_SANDBOX_REQUIRE", "partial");
     assert!(Run::start(strict).ended().with(1).stdout.contains("less than `sandbox.require` asks for"));
+}
+
+#[tokio::test]
+async fn a_task_waits_for_a_node_that_holds_what_it_needs_and_others_pass_it() {
+    if held() < Level::Full {
+        eprintln!("skipped: this machine does not hold full; `dunlin doctor` says why");
+        return;
+    }
+    // The first node uses less than its machine holds.
+    let mut swarm = Swarm::found(1).await;
+    let client = swarm.nodes[0].client();
+    let mut demanding = TaskSpec::command(["true"]);
+    demanding.sandbox.need.level = Level::Full;
+    let waits = client.submit(demanding, None).await.unwrap().task;
+    let passes = client.submit(TaskSpec::command(["true"]), None).await.unwrap().task;
+    questions::end_of(&client, passes).await;
+    let view = client.task(waits).await.unwrap();
+    assert_eq!((view.state, view.attempts.len()), (TaskState::Queued, 0));
+    let strong = swarm.add_with(|_, settings| with_all_that_holds(settings));
+    let ended = questions::end_of(&client, waits).await;
+    assert_eq!(ended.state, TaskState::Succeeded);
+    assert_eq!(ended.attempts.iter().map(|attempt| attempt.node).collect::<Vec<_>>(), [swarm.nodes[strong].node]);
 }
 
 #[tokio::test]
