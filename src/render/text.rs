@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use dunlin_node::api::{AttemptView, EventKind, EventView, MemberState, NodeView, StatusView, TaskSummary, TaskView};
 use dunlin_node::client::Submitted;
-use dunlin_node::task::{NodeId, Program, TaskId, TaskSpec};
+use dunlin_node::task::{Need, Network, NodeId, Program, TaskId, TaskSpec};
 
 use super::{Render, Table, compact};
 use crate::cli::Diagnosis;
@@ -173,6 +173,16 @@ impl Render for Text {
         }
         if let Some(limit) = view.spec.limits.wall {
             line("timeout", show_duration(limit));
+        }
+        let sandbox = &view.spec.sandbox;
+        if sandbox.need != Need::default() {
+            line("needs", format!("{}; it waits for a node that holds that", sandbox.need));
+        }
+        if sandbox.network != Network::Host {
+            line("network", sandbox.network.to_string());
+        }
+        for path in &sandbox.read {
+            line("reads", plain(&path.display().to_string()));
         }
         line("retry", format!("{} attempts at most", view.spec.retry.attempts));
         line("submitted", show_time(view.submitted_at.0));

@@ -46,6 +46,8 @@ pub(crate) struct Started {
     pub(crate) swarm: Option<SwarmId>,
     /// Where it really listens: ports filled in.
     pub(crate) listen: Vec<SocketAddr>,
+    /// What its sandbox holds.
+    pub(crate) sandbox: Level,
     /// Bounded; the node leaves out what nobody reads in time.
     pub(crate) narration: mpsc::Receiver<Narration>,
     pub(crate) node_handle: Arc<dyn Running>,
@@ -96,6 +98,7 @@ pub(crate) async fn start_node(config: &Config, secret: &Secret) -> Result<Start
         node: id,
         swarm,
         listen: node.addresses(),
+        sandbox: node.findings().level,
         narration,
         node_handle: Arc::new(Held { node: RwLock::new(Some(Arc::new(node))) }),
     })

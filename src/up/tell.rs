@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
-use dunlin_node::task::NodeId;
+use dunlin_node::task::{Level, NodeId};
 use serde_json::{Value, json};
 
 use super::start::{Narration, Started};
@@ -17,11 +17,13 @@ pub(super) struct Teller {
     node: NodeId,
     swarm: Option<String>,
     listen: Vec<SocketAddr>,
+    sandbox: Level,
 }
 
 impl Teller {
     pub(super) fn new(format: Format, started: &Started) -> Self {
-        Teller { format, node: started.node, swarm: started.swarm.map(|swarm| swarm.to_string()), listen: started.listen.clone() }
+        let swarm = started.swarm.map(|swarm| swarm.to_string());
+        Teller { format, node: started.node, swarm, listen: started.listen.clone(), sandbox: started.sandbox }
     }
 
     /// The node is reachable.
@@ -35,6 +37,7 @@ impl Teller {
                 "listen": self.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "socket": config.socket,
                 "data": config.data,
+                "sandbox": self.sandbox,
             }))),
             Format::Quiet => print(&format!("{}\n", self.node)),
             Format::Text => print(&self.banner(config, secret)),
@@ -59,14 +62,22 @@ impl Teller {
             SecretFrom::Made(path) => format!("a copy of {}, made just now", path.display()),
         };
         format!(
-            "dunlin {}: node {} ({}) listens on {listen}\n  swarm   {swarm}\n  socket  {}\n  join    dunlin up --peer {peer} \
+            "dunlin {}: node {} ({}) listens on {listen}\n  swarm   {swarm}\n  socket  {}\n  sandbox {}\n  join    dunlin up --peer {peer} \
              --secret-file secret.txt\n          secret.txt: {secret}\n  stop    Ctrl-C finishes what runs and leaves; twice stops at \
              once\n",
             env!("CARGO_PKG_VERSION"),
             config.name,
             self.node,
             config.socket.display(),
+            self.sandbox_line(),
         )
+    }
+
+    fn sandbox_line(&self) -> String {
+        match self.sandbox {
+            Level::Full => Level::Full.to_string(),
+            less => format!("{less}; `dunlin doctor` says what is missing"),
+        }
     }
 
     /// Something happened.

@@ -92,6 +92,12 @@ impl Node {
         Arc::new(NodeApi(Arc::clone(&self.core)))
     }
 
+    /// What the sandbox around this node's tasks holds, found by trying when it started.
+    #[must_use]
+    pub fn findings(&self) -> &crate::task::Findings {
+        &self.core.findings
+    }
+
     /// What happens on this node, in words, from now on.
     #[must_use]
     pub fn narration(&self) -> broadcast::Receiver<Narration> {
