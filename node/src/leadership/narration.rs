@@ -2,6 +2,8 @@
 //!
 //! A narration is for reading, never for deciding; a slow reader misses lines and nobody waits for it.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -50,12 +52,15 @@ pub enum NarrationKind {
 #[derive(Clone, Debug)]
 pub struct Narrator {
     lines: broadcast::Sender<Narration>,
+    /// The first listener's: a node tells things before anybody can have got hold of it, and some are told once.
+    first: Arc<Mutex<Option<broadcast::Receiver<Narration>>>>,
     clock: SharedClock,
 }
 
 impl Narrator {
     pub(crate) fn new(clock: SharedClock) -> Self {
-        Narrator { lines: broadcast::channel(BACKLOG).0, clock }
+        let (lines, first) = broadcast::channel(BACKLOG);
+        Narrator { lines, first: Arc::new(Mutex::new(Some(first))), clock }
     }
 
     /// Tells a line; nothing happens if nobody listens.
@@ -65,9 +70,28 @@ impl Narrator {
         let _ = self.lines.send(Narration { at: self.clock.wall(), kind, text });
     }
 
-    /// Lines from now on.
+    /// Lines from now on; whoever listens first hears the earlier ones too, as many as are kept.
     #[must_use]
     pub fn listen(&self) -> broadcast::Receiver<Narration> {
-        self.lines.subscribe()
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.unwrap_or_else(|| self.lines.subscribe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn the_first_listener_hears_what_was_told_before_it_came() {
+        let narrator = Narrator::new(Arc::new(SystemClock));
+        narrator.tell(NarrationKind::Warning, "said once");
+        let (mut first, mut second) = (narrator.listen(), narrator.listen());
+        assert_eq!(first.try_recv().unwrap().text, "said once");
+        assert!(second.try_recv().is_err());
+        narrator.tell(NarrationKind::Leading, "leads");
+        assert_eq!(first.try_recv().unwrap().text, "leads");
+        assert_eq!(second.try_recv().unwrap().text, "leads");
     }
 }
