@@ -61,26 +61,30 @@ async fn a_silent_leader_is_followed_by_another_and_its_entries_are_fenced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn held_votes_elect_nobody_and_released_ones_do_within_the_window() {
     let hub = Arc::new(Hub::default());
-    let (nodes, _) = three(&hub, plain).await;
+    let (nodes, term) = three(&hub, plain).await;
     nodes[0].journal.stop().await;
     hub.isolate(NodeId(1), true);
-    tokio::time::sleep(Duration::from_millis(950)).await; // the raft lease itself is what must pass
+    let mut unanswered = hub.unanswered.subscribe();
     nodes[2].journal.hold_votes(true);
     assert_eq!(nodes[1].journal.elect().await, Err(ElectError::Refused));
-    // A busy machine may let the window pass in between: then once more.
-    for _ in 0..10 {
-        nodes[2].journal.hold_votes(true);
-        let election = nodes[1].journal.elect();
-        let release = async {
-            tokio::time::sleep(Duration::from_millis(120)).await; // inside the window, after the first refusal
-            nodes[2].journal.hold_votes(false);
-        };
-        let (elected, ()) = tokio::join!(election, release);
-        if elected.is_ok() {
-            return;
+    assert!(unanswered.has_changed().unwrap(), "a vote was asked for, and held");
+    // As long as the dead leader's lease lasts, a released vote is refused as well; after that one window is enough, and a
+    // busy machine may let one pass.
+    let released = async {
+        loop {
+            nodes[2].journal.hold_votes(true);
+            unanswered.mark_unchanged();
+            let release = async {
+                unanswered.changed().await.unwrap();
+                nodes[2].journal.hold_votes(false);
+            };
+            if let (Ok(term), ()) = tokio::join!(nodes[1].journal.elect(), release) {
+                return term;
+            }
         }
-    }
-    panic!("released votes elect within the window");
+    };
+    let elected = tokio::time::timeout(PATIENCE, released).await.expect("released votes elect within the window");
+    assert!(elected > term);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

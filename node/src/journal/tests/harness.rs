@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::journal::ledger::{RETENTION, Retention};
 use crate::journal::*;
@@ -25,6 +25,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Hub {
     inboxes: Mutex<BTreeMap<NodeId, mpsc::Sender<Incoming>>>,
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
+    /// Counts the requests that reached a node and were left without an answer.
+    pub(super) unanswered: watch::Sender<u64>,
 }
 
 impl Hub {
@@ -96,7 +98,10 @@ impl Mesh for FakeMesh {
             let incoming = Incoming { from, bytes, reply: Some(reply) };
             way.send(incoming).await.map_err(|_| SendError::NotConnected(to))?;
             let answer = tokio::time::timeout(patience, answer).await.map_err(|_| RequestError::TimedOut(to))?;
-            let answer = answer.map_err(|_| RequestError::Refused(to))?;
+            let Ok(answer) = answer else {
+                hub.unanswered.send_modify(|count| *count += 1);
+                return Err(RequestError::Refused(to));
+            };
             hub.way(to, from).map(|_| answer).ok_or(RequestError::Disconnected(to))
         }
         .boxed()
@@ -127,6 +132,11 @@ pub(super) struct Node {
 pub(super) type Tune = fn(&mut JournalConfig);
 
 pub(super) fn plain(_: &mut JournalConfig) {}
+
+/// No thread of its own, so that a test can have time stand still and pass by itself when nothing is left to do.
+pub(super) fn inline(config: &mut JournalConfig) {
+    config.executor = Executor::Inline;
+}
 
 pub(super) fn config(folder: &TempDir, tune: Tune) -> JournalConfig {
     let mut config = JournalConfig::new(folder.path(), clock);
