@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use dunlin_node::api::{
     Api, ApiError, AttemptView, EventKind, EventView, LeaderView, MemberState, NodeView, OutputChunk, PodView, Request, Response,
-    StatusView, TaskResult, TaskSelector, TaskSummary, TaskView,
+    SandboxView, StatusView, TaskResult, TaskSelector, TaskSummary, TaskView,
 };
 use dunlin_node::sandbox::OutputStream;
 use dunlin_node::task::{
-    AttemptNumber, Captured, DeadWhy, Fence, GroupName, IdempotencyKey, NodeId, Outcome, Program, SwarmId, TaskId, TaskSpec,
-    TaskState, Term, UnixMillis, Usage,
+    AttemptNumber, Captured, DeadWhy, Fence, GroupName, IdempotencyKey, Level, NodeId, Outcome, Program, SwarmId, TaskId,
+    TaskSpec, TaskState, Term, UnixMillis, Usage,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -317,6 +317,7 @@ pub(crate) fn node() -> NodeView {
         role: "leader".into(),
         last_heard: Some(Duration::from_millis(120)),
         pods: vec![PodView { groups: vec![GroupName::default()], slots: 4, running: vec![TaskId(7)] }],
+        sandbox: Some(SandboxView { level: Level::Partial, memory_enforced: true }),
         address: Some("192.168.1.5:7440".into()),
         version: Some("0.1.0".into()),
     }

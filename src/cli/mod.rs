@@ -90,7 +90,7 @@ enum Verb {
     Submit(submit::SubmitArgs),
     /// Who leads and why, and how the swarm is
     Status,
-    /// Every node: whether it is there, what it runs; also `node list`
+    /// Every node: whether it is there, what it runs, what its sandbox holds; also `node list`
     #[command(alias = "node")]
     Nodes(look::NodesArgs),
     /// List tasks, newest first

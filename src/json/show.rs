@@ -187,6 +187,7 @@ pub(crate) fn node(view: &NodeView) -> Value {
         "role": view.role,
         "last_heard_seconds": view.last_heard.map(seconds),
         "pods": pods,
+        "sandbox": view.sandbox,
         "address": view.address,
         "version": view.version,
     })

@@ -77,10 +77,12 @@ warning  group gpu is served by one node only
 #[test]
 fn nodes_for_people() {
     let expected = "\
-NODE      NAME  STATE  ROLE    RANK  HEARD      BUSY  GROUPS   ADDRESS
-01234567  pi1   live   leader  100   120ms ago  1/4   default  192.168.1.5:7440
+NODE      NAME  STATE  ROLE    RANK  HEARD      BUSY  GROUPS   SANDBOX                   ADDRESS
+01234567  pi1   live   leader  100   120ms ago  1/4   default  partial, memory enforced  192.168.1.5:7440
 ";
     assert_eq!(Format::Text.renderer().nodes(&[fake::node()]), expected);
+    let json: serde_json::Value = serde_json::from_str(&Format::Json.renderer().nodes(&[fake::node()])).unwrap();
+    assert_eq!(json["nodes"][0]["sandbox"], serde_json::json!({ "level": "partial", "memory_enforced": true }));
 }
 
 #[test]

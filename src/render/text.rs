@@ -113,7 +113,7 @@ impl Render for Text {
     }
 
     fn nodes(&self, views: &[NodeView]) -> String {
-        let mut table = Table::new(["NODE", "NAME", "STATE", "ROLE", "RANK", "HEARD", "BUSY", "GROUPS", "ADDRESS"]);
+        let mut table = Table::new(["NODE", "NAME", "STATE", "ROLE", "RANK", "HEARD", "BUSY", "GROUPS", "SANDBOX", "ADDRESS"]);
         for view in views {
             let (running, slots) =
                 view.pods.iter().fold((0, 0), |(running, slots), pod| (running + pod.running.len(), slots + pod.slots));
@@ -127,6 +127,7 @@ impl Render for Text {
                 dash(view.last_heard.map(|age| format!("{} ago", show_duration(age)))),
                 format!("{running}/{slots}"),
                 dash(Some(pods.collect::<Vec<_>>().join(" ")).filter(|groups| !groups.is_empty())),
+                dash(view.sandbox.map(|sandbox| sandbox.holds().to_string())),
                 dash(view.address.clone()),
             ]);
         }

@@ -14,8 +14,8 @@ pub mod wire;
 
 pub use request::{Request, TaskFilter, TaskSelector};
 pub use response::{
-    ApiError, AttemptView, EventKind, EventView, LeaderView, MemberState, NodeView, OutputChunk, PodView, Response, StatusView,
-    TaskResult, TaskSummary, TaskView,
+    ApiError, AttemptView, EventKind, EventView, LeaderView, MemberState, NodeView, OutputChunk, PodView, Response, SandboxView,
+    StatusView, TaskResult, TaskSummary, TaskView,
 };
 
 /// Whatever can answer requests: a running node, or a client of one.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::AdmissionError;
 use crate::task::{
-    AttemptNumber, Captured, Fence, GroupName, NodeId, Outcome, SwarmId, TaskId, TaskSpec, TaskState, Term, UnixMillis, Usage,
+    AttemptNumber, Captured, Fence, GroupName, Level, Need, NodeId, Outcome, SwarmId, TaskId, TaskSpec, TaskState, Term,
+    UnixMillis, Usage,
 };
 
 /// The answer to a [`Request`](super::Request) of the same name.
@@ -163,10 +164,30 @@ pub struct NodeView {
     pub last_heard: Option<Duration>,
     /// Its pods.
     pub pods: Vec<PodView>,
+    /// What its sandbox holds; `None` until it is heard.
+    #[serde(default)]
+    pub sandbox: Option<SandboxView>,
     /// Its address in the swarm.
     pub address: Option<String>,
     /// Its version.
     pub version: Option<String>,
+}
+
+/// What a node's sandbox holds, by its own word: it found out by trying when it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxView {
+    /// What it holds against its tasks.
+    pub level: Level,
+    /// Whether the kernel itself enforces their memory limits.
+    pub memory_enforced: bool,
+}
+
+impl SandboxView {
+    /// The greatest need that it meets.
+    #[must_use]
+    pub fn holds(&self) -> Need {
+        Need { level: self.level, memory_enforced: self.memory_enforced }
+    }
 }
 
 /// One pod of a node.

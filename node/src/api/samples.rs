@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::sandbox::OutputStream;
 use crate::task::strategies::*;
-use crate::task::{NodeId, SwarmId, TaskId, Term};
+use crate::task::{Need, NodeId, SwarmId, TaskId, Term};
 
 /// Requests keep seconds and nanoseconds apart: any duration there is.
 fn patience() -> impl Strategy<Value = Duration> {
@@ -77,13 +77,18 @@ fn status() -> impl Strategy<Value = StatusView> {
     )
 }
 
+fn sandbox() -> impl Strategy<Value = SandboxView> {
+    need().prop_map(|Need { level, memory_enforced }| SandboxView { level, memory_enforced })
+}
+
 fn member() -> impl Strategy<Value = NodeView> {
     let state = prop::sample::select(vec![MemberState::Live, MemberState::Draining, MemberState::Lost, MemberState::Unknown]);
     let pod = (prop::collection::vec(group(), 0..2), any::<u32>(), prop::collection::vec(task(), 0..2));
     let pod = pod.prop_map(|(groups, slots, running)| PodView { groups, slots, running });
     let texts = (text(), text(), prop::option::of(text()), prop::option::of(text()));
-    (node(), texts, any::<u32>(), state, prop::option::of(patience()), prop::collection::vec(pod, 0..2)).prop_map(
-        |(node, (name, role, address, version), rank, state, last_heard, pods)| NodeView {
+    let offers = (prop::collection::vec(pod, 0..2), prop::option::of(sandbox()));
+    (node(), texts, any::<u32>(), state, prop::option::of(patience()), offers).prop_map(
+        |(node, (name, role, address, version), rank, state, last_heard, (pods, sandbox))| NodeView {
             node,
             name,
             rank,
@@ -91,6 +96,7 @@ fn member() -> impl Strategy<Value = NodeView> {
             role,
             last_heard,
             pods,
+            sandbox,
             address,
             version,
         },

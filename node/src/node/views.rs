@@ -13,6 +13,7 @@ use crate::api::{
 use crate::dispatch::LeaseView;
 use crate::journal::Journal;
 use crate::journal::ledger::{Output, TaskQuery};
+use crate::roster::Heartbeat;
 use crate::sandbox::OutputStream;
 use crate::task::{AttemptNumber, GroupName, NodeId, Pod, Program, TaskId, TaskRecord, TaskSpec, Usage};
 
@@ -149,6 +150,7 @@ pub(super) fn nodes(core: &Core) -> Result<Vec<NodeView>, ApiError> {
             role: role(core, &raft, member.node).to_owned(),
             last_heard: heard.as_ref().and_then(|heard| heard.last_heard),
             pods: beat.map(|beat| beat.pods.iter().enumerate().map(pod).collect()).unwrap_or_default(),
+            sandbox: beat.map(Heartbeat::sandbox),
             version: beat.map(|beat| beat.version.clone()),
             address,
         });

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::api::SandboxView;
 use crate::task::{Fence, HeldAttempt, Level, MemberRole, Pod};
 
 /// The largest heartbeat in bytes; a longer one is refused before it is parsed.
@@ -63,6 +64,12 @@ pub enum HeartbeatError {
 }
 
 impl Heartbeat {
+    /// What its sandbox holds.
+    #[must_use]
+    pub fn sandbox(&self) -> SandboxView {
+        SandboxView { level: self.level, memory_enforced: self.memory_enforced }
+    }
+
     /// As bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {

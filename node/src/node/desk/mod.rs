@@ -23,7 +23,7 @@ use crate::dispatch::{Board, BoardConfig, Input, LeaseView, Next, Offer};
 use crate::journal::{Applied, Fact, Journal, Reply};
 use crate::leadership::NarrationKind;
 use crate::roster::{Change, Heard, Heartbeat, Liveness, LivenessConfig};
-use crate::task::{Need, NodeId, Queue, TaskId, Term, UnixMillis};
+use crate::task::{NodeId, Queue, TaskId, Term, UnixMillis};
 use crate::worker::protocol::{ToLeader, ToMember};
 use effects::Outbox;
 
@@ -210,7 +210,7 @@ impl Desk {
             held: beat.held.clone(),
             processed: beat.processed,
             accepts: !beat.draining && !beat.busy,
-            holds: Need { level: beat.level, memory_enforced: beat.memory_enforced },
+            holds: beat.sandbox().holds(),
         };
         self.settle_membership(from, &beat);
         let now = self.core.clock.now();
