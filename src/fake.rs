@@ -317,7 +317,7 @@ pub(crate) fn node() -> NodeView {
         role: "leader".into(),
         last_heard: Some(Duration::from_millis(120)),
         pods: vec![PodView { groups: vec![GroupName::default()], slots: 4, running: vec![TaskId(7)] }],
-        sandbox: Some(SandboxView { level: Level::Partial, memory_enforced: true }),
+        sandbox: Some(SandboxView { level: Level::Partial, memory_enforced: true, required: Level::ProcessOnly }),
         address: Some("192.168.1.5:7440".into()),
         version: Some("0.1.0".into()),
     }

@@ -107,7 +107,10 @@ pub(super) const KEYS: &[Key] = &[
         "sandbox.require",
         Kind::Text,
         "\"process-only\"",
-        &["The least that the machine must hold; the node does not start below it."],
+        &[
+            "The least that the machine must hold. Below it the node starts, says what is missing, votes and leads, and takes no",
+            "tasks.",
+        ],
     ),
     key(
         "sandbox.read",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_node::api::{AttemptView, EventView, NodeView, StatusView, TaskResult, TaskSummary, TaskView};
+use dunlin_node::api::{AttemptView, EventView, NodeView, SandboxView, StatusView, TaskResult, TaskSummary, TaskView};
 use dunlin_node::task::{Captured, Outcome, Program, TaskId, TaskSpec, TaskState, UnixMillis, Usage};
 use serde_json::{Map, Value, json};
 
@@ -175,6 +175,15 @@ pub(crate) fn status(view: &StatusView) -> Value {
     })
 }
 
+fn sandbox(view: &SandboxView) -> Value {
+    json!({
+        "level": view.level,
+        "memory_enforced": view.memory_enforced,
+        "required": view.required,
+        "takes_tasks": view.is_enough(),
+    })
+}
+
 /// One node.
 pub(crate) fn node(view: &NodeView) -> Value {
     let pods: Vec<_> =
@@ -187,7 +196,7 @@ pub(crate) fn node(view: &NodeView) -> Value {
         "role": view.role,
         "last_heard_seconds": view.last_heard.map(seconds),
         "pods": pods,
-        "sandbox": view.sandbox,
+        "sandbox": view.sandbox.as_ref().map(sandbox),
         "address": view.address,
         "version": view.version,
     })

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use dunlin_node::api::{AttemptView, EventKind, EventView, TaskSummary, TaskView};
+use dunlin_node::api::{AttemptView, EventKind, EventView, SandboxView, TaskSummary, TaskView};
 use dunlin_node::client::Submitted;
 use dunlin_node::task::{
-    AttemptNumber, DeadWhy, Fence, GroupName, LostWhy, Outcome, TaskId, TaskSpec, TaskState, Term, UnixMillis, Usage,
+    AttemptNumber, DeadWhy, Fence, GroupName, Level, LostWhy, Outcome, TaskId, TaskSpec, TaskState, Term, UnixMillis, Usage,
 };
 
 use super::{Format, compact};
@@ -82,7 +82,13 @@ NODE      NAME  STATE  ROLE    RANK  HEARD      BUSY  GROUPS   SANDBOX          
 ";
     assert_eq!(Format::Text.renderer().nodes(&[fake::node()]), expected);
     let json: serde_json::Value = serde_json::from_str(&Format::Json.renderer().nodes(&[fake::node()])).unwrap();
-    assert_eq!(json["nodes"][0]["sandbox"], serde_json::json!({ "level": "partial", "memory_enforced": true }));
+    let said =
+        serde_json::json!({ "level": "partial", "memory_enforced": true, "required": "process-only", "takes_tasks": true });
+    assert_eq!(json["nodes"][0]["sandbox"], said);
+    let mut short = fake::node();
+    short.sandbox = Some(SandboxView { level: Level::Partial, memory_enforced: false, required: Level::Full });
+    let text = Format::Text.renderer().nodes(&[short]);
+    assert!(text.contains("  -     default  partial: no tasks below full  "), "{text}");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use dunlin_node::api::{AttemptView, EventKind, EventView, MemberState, NodeView, StatusView, TaskSummary, TaskView};
+use dunlin_node::api::{
+    AttemptView, EventKind, EventView, MemberState, NodeView, SandboxView, StatusView, TaskSummary, TaskView,
+};
 use dunlin_node::client::Submitted;
 use dunlin_node::task::{Need, Network, NodeId, Program, TaskId, TaskSpec};
 
@@ -34,6 +36,12 @@ fn state_name(state: MemberState) -> &'static str {
         MemberState::Lost => "lost",
         MemberState::Unknown => "not heard yet",
     }
+}
+
+/// What a node's sandbox holds, and what it lacks if its owner asks for more.
+fn sandbox_name(view: &SandboxView) -> String {
+    let holds = view.holds();
+    if view.is_enough() { holds.to_string() } else { format!("{holds}: no tasks below {}", view.required) }
 }
 
 fn program(spec: &TaskSpec) -> String {
@@ -125,9 +133,13 @@ impl Render for Text {
                 view.role.clone(),
                 view.rank.to_string(),
                 dash(view.last_heard.map(|age| format!("{} ago", show_duration(age)))),
-                format!("{running}/{slots}"),
+                if view.sandbox.is_none_or(|sandbox| sandbox.is_enough()) {
+                    format!("{running}/{slots}")
+                } else {
+                    "-".to_owned()
+                },
                 dash(Some(pods.collect::<Vec<_>>().join(" ")).filter(|groups| !groups.is_empty())),
-                dash(view.sandbox.map(|sandbox| sandbox.holds().to_string())),
+                dash(view.sandbox.as_ref().map(sandbox_name)),
                 dash(view.address.clone()),
             ]);
         }
@@ -222,7 +234,7 @@ impl Render for Text {
         let _ = writeln!(text, "  memory limits are held {memory}");
         settings.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
         if *too_weak {
-            text.push_str("  that is less than `sandbox.require` asks for: a node would not start\n");
+            text.push_str("  that is less than `sandbox.require` asks for: a node would take no tasks\n");
         }
         if let Some(plan) = plan {
             let _ = write!(text, "\nBefore a task's first instruction:\n\n{plan}");

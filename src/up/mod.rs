@@ -168,9 +168,6 @@ impl From<StartError> for Failure {
             StartError::NewerFormat(_) => failure.next("use the newer version of dunlin that wrote it"),
             StartError::PortTaken { .. } => failure.next("name another port with --listen ADDR:PORT (0 for any free one)"),
             StartError::Refused(_) => Failure { code: code::USAGE, ..failure },
-            StartError::SandboxTooWeak { missing, .. } => failure
-                .why(missing.join("; "))
-                .next("mend what is named, or set `sandbox.require` lower; `dunlin doctor` tries it all again"),
             StartError::Failed(_) => failure,
         }
     }

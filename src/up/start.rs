@@ -48,6 +48,8 @@ pub(crate) struct Started {
     pub(crate) listen: Vec<SocketAddr>,
     /// What its sandbox holds.
     pub(crate) sandbox: Level,
+    /// Whether that is what its owner asks for.
+    pub(crate) takes_tasks: bool,
     /// Bounded; the node leaves out what nobody reads in time.
     pub(crate) narration: mpsc::Receiver<Narration>,
     pub(crate) node_handle: Arc<dyn Running>,
@@ -66,8 +68,6 @@ pub(crate) enum StartError {
     PortTaken { address: SocketAddr, why: String },
     #[error("these settings do not go together: {0}")]
     Refused(String),
-    #[error("the sandbox is {found} on this machine, and `sandbox.require` asks for {required}")]
-    SandboxTooWeak { required: Level, found: Level, missing: Vec<String> },
     #[error("the node could not be started: {0}")]
     Failed(String),
 }
@@ -99,6 +99,7 @@ pub(crate) async fn start_node(config: &Config, secret: &Secret) -> Result<Start
         swarm,
         listen: node.addresses(),
         sandbox: node.findings().level,
+        takes_tasks: node.takes_tasks(),
         narration,
         node_handle: Arc::new(Held { node: RwLock::new(Some(Arc::new(node))) }),
     })
@@ -140,10 +141,6 @@ fn explain(error: node::StartError) -> StartError {
         node::StartError::InUse(path) | node::StartError::Journal(JournalError::InUse(path)) => StartError::DataInUse(path),
         node::StartError::Folder { path, source } => StartError::DataUnusable { path, why: source.to_string() },
         node::StartError::Journal(JournalError::NewerFormat { path, .. }) => StartError::NewerFormat(path),
-        node::StartError::SandboxTooWeak { required, found } => {
-            let missing: Vec<String> = found.missing.iter().map(ToString::to_string).collect();
-            StartError::SandboxTooWeak { required, found: found.level, missing }
-        }
         node::StartError::Mesh(MeshError::PortTaken { address }) => {
             StartError::PortTaken { address, why: "another program, or another node, listens there".to_owned() }
         }

@@ -18,12 +18,20 @@ pub(super) struct Teller {
     swarm: Option<String>,
     listen: Vec<SocketAddr>,
     sandbox: Level,
+    takes_tasks: bool,
 }
 
 impl Teller {
     pub(super) fn new(format: Format, started: &Started) -> Self {
         let swarm = started.swarm.map(|swarm| swarm.to_string());
-        Teller { format, node: started.node, swarm, listen: started.listen.clone(), sandbox: started.sandbox }
+        Teller {
+            format,
+            node: started.node,
+            swarm,
+            listen: started.listen.clone(),
+            sandbox: started.sandbox,
+            takes_tasks: started.takes_tasks,
+        }
     }
 
     /// The node is reachable.
@@ -38,6 +46,7 @@ impl Teller {
                 "socket": config.socket,
                 "data": config.data,
                 "sandbox": self.sandbox,
+                "takes_tasks": self.takes_tasks,
             }))),
             Format::Quiet => print(&format!("{}\n", self.node)),
             Format::Text => print(&self.banner(config, secret)),
@@ -69,12 +78,17 @@ impl Teller {
             config.name,
             self.node,
             config.socket.display(),
-            self.sandbox_line(),
+            self.sandbox_line(config),
         )
     }
 
-    fn sandbox_line(&self) -> String {
+    fn sandbox_line(&self, config: &Config) -> String {
         match self.sandbox {
+            less if !self.takes_tasks => format!(
+                "{less}, and `sandbox.require` asks for {}: THIS NODE TAKES NO TASKS\n          mend what the log names, or set \
+                 `sandbox.require` lower, and start it again; `dunlin doctor` tries it all",
+                config.sandbox.require
+            ),
             Level::Full => Level::Full.to_string(),
             less => format!("{less}; `dunlin doctor` says what is missing"),
         }

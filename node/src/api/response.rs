@@ -180,9 +180,26 @@ pub struct SandboxView {
     pub level: Level,
     /// Whether the kernel itself enforces their memory limits.
     pub memory_enforced: bool,
+    /// The least that its owner asks for: below it the node takes no tasks.
+    #[serde(default)]
+    pub required: Level,
 }
 
 impl SandboxView {
+    /// Whether it holds what its owner asks for.
+    #[must_use]
+    pub fn is_enough(&self) -> bool {
+        self.level >= self.required
+    }
+
+    /// Why a node of this name takes no tasks, in a sentence, if it holds less than its owner asks for.
+    #[must_use]
+    pub fn shortfall(&self, name: &str) -> Option<String> {
+        let SandboxView { level, required, .. } = self;
+        let why = || format!("{name} takes no tasks: its sandbox is {level}, and `sandbox.require` asks for {required}");
+        (!self.is_enough()).then(why)
+    }
+
     /// The greatest need that it meets.
     #[must_use]
     pub fn holds(&self) -> Need {

@@ -78,7 +78,7 @@ fn status() -> impl Strategy<Value = StatusView> {
 }
 
 fn sandbox() -> impl Strategy<Value = SandboxView> {
-    need().prop_map(|Need { level, memory_enforced }| SandboxView { level, memory_enforced })
+    (need(), level()).prop_map(|(Need { level, memory_enforced }, required)| SandboxView { level, memory_enforced, required })
 }
 
 fn member() -> impl Strategy<Value = NodeView> {

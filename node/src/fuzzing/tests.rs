@@ -26,12 +26,27 @@ fn cbor(value: &(impl ?Sized + serde::Serialize)) -> Vec<u8> {
 fn beats() -> impl Strategy<Value = Vec<u8>> {
     let role = prop_oneof![Just(crate::task::MemberRole::Voter), Just(crate::task::MemberRole::Worker)];
     let lists = (prop::collection::vec(strategies::pod(), 0..3), prop::collection::vec(strategies::held(), 0..4));
-    (any::<(u64, u64, u32, bool, bool)>(), strategies::text(), role, lists, strategies::fence(), strategies::need()).prop_map(
-        |((boot, seq, rank, draining, busy), name, role, (pods, held), processed, need)| {
+    let sandbox = (strategies::need(), strategies::level());
+    (any::<(u64, u64, u32, bool, bool)>(), strategies::text(), role, lists, strategies::fence(), sandbox).prop_map(
+        |((boot, seq, rank, draining, busy), name, role, (pods, held), processed, (need, requires))| {
             let version = "0.1.0".to_owned();
             let crate::task::Need { level, memory_enforced } = need;
-            let beat =
-                Heartbeat { boot, seq, name, version, rank, role, pods, held, processed, draining, busy, level, memory_enforced };
+            let beat = Heartbeat {
+                boot,
+                seq,
+                name,
+                version,
+                rank,
+                role,
+                pods,
+                held,
+                processed,
+                draining,
+                busy,
+                level,
+                memory_enforced,
+                requires,
+            };
             assert_eq!(Heartbeat::decode(&beat.encode()).unwrap(), beat);
             beat.encode().to_vec()
         },
@@ -62,6 +77,8 @@ fn to_leader() -> impl Strategy<Value = ToLeader> {
         DeclineWhy::Draining,
         DeclineWhy::TooManyReports,
         DeclineWhy::Fenced,
+        DeclineWhy::Unmet,
+        DeclineWhy::Withheld,
     ]);
     let declined = (strategies::task(), strategies::attempt(), strategies::fence(), why);
     prop_oneof![

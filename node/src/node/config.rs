@@ -111,7 +111,7 @@ pub struct NodeConfig {
 /// What the owner of a node says of its sandbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SandboxSettings {
-    /// The least that the machine must hold, or the node does not start.
+    /// The least that the machine must hold: below it the node starts, says what is missing, and takes no tasks.
     pub require: Level,
     /// The most that is used of what the machine holds; `None` is all of it.
     pub at_most: Option<Level>,

@@ -10,6 +10,7 @@ use super::config::NodeConfig;
 use super::desk::{DeskInput, DeskState};
 use super::surroundings::Entropy;
 use crate::admission;
+use crate::api::SandboxView;
 use crate::clock::SharedClock;
 use crate::journal::{Executor, Ledger, RaftJournal};
 use crate::leadership::{Gate, Narrator, Standing};
@@ -79,6 +80,12 @@ impl Core {
                 waiting
             }
         }
+    }
+
+    /// What the sandbox around its tasks holds, beside what its owner asks for.
+    pub(super) fn sandbox(&self) -> SandboxView {
+        let Findings { level, memory_enforced, .. } = self.findings;
+        SandboxView { level, memory_enforced, required: self.config.sandbox.require }
     }
 
     pub(super) fn known_leader(&self) -> Option<NodeId> {

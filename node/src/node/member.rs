@@ -73,6 +73,7 @@ fn heartbeat(core: &Core, leader: NodeId, seq: &mut u64) {
         busy: holding.busy,
         level: core.findings.level,
         memory_enforced: core.findings.memory_enforced,
+        requires: core.config.sandbox.require,
     };
     let bytes = beat.encode();
     if leader == core.node {

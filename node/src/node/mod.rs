@@ -98,6 +98,12 @@ impl Node {
         &self.core.findings
     }
 
+    /// Whether this node takes tasks: not if its sandbox holds less than [`SandboxSettings::require`].
+    #[must_use]
+    pub fn takes_tasks(&self) -> bool {
+        self.core.sandbox().is_enough()
+    }
+
     /// What happens on this node, in words, from now on.
     #[must_use]
     pub fn narration(&self) -> broadcast::Receiver<Narration> {

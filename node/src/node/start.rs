@@ -20,11 +20,11 @@ use super::{Belonging, ConfigError, Election, Loops, Node, NodeConfig, member, r
 use crate::admission;
 use crate::clock::{Clock, SystemClock};
 use crate::journal::{Executor, JournalConfig, JournalError, RaftJournal};
-use crate::leadership::{Belongs, Driver, Failing, Gate, Keep, KeepError, Naming, Narrator, Sources, Standing};
+use crate::leadership::{Belongs, Driver, Failing, Gate, Keep, KeepError, Naming, NarrationKind, Narrator, Sources, Standing};
 use crate::mesh::wire::{self, MeshConfig, MeshError};
 use crate::mesh::{Incoming, PeerEvent};
 use crate::sandbox::{Sandbox, SandboxConfig, SandboxError};
-use crate::task::{Findings, Level, NodeId};
+use crate::task::{Findings, Level, Need, NodeId};
 use crate::worker::{DEFAULT_PATH, Handlers, Worker, WorkerConfig};
 
 /// Peer events that may wait for the election's thread.
@@ -63,14 +63,6 @@ pub enum StartError {
     /// The sandbox did not start.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// This machine holds less than the node's owner demands.
-    #[error("the sandbox is {} on this machine, and {required} is required", .found.level)]
-    SandboxTooWeak {
-        /// What `sandbox.require` says.
-        required: Level,
-        /// What was found by trying.
-        found: Box<Findings>,
-    },
     /// The operating system gave no random bytes or no thread.
     #[error("the operating system refused {what}: {detail}")]
     System {
@@ -110,10 +102,6 @@ impl NodeBuilder {
         let (boot, belongs) = (keep.count_boot()?, keep.belongs()?);
         let (mesh, inboxes) = wire::start(mesh_config(&self.config, boot)).await?;
         let sandbox = Sandbox::start(sandbox_config(&self.config))?;
-        let findings = sandbox.findings();
-        if findings.level < self.config.sandbox.require {
-            return Err(StartError::SandboxTooWeak { required: self.config.sandbox.require, found: Box::new(findings.clone()) });
-        }
         let surroundings = Surroundings {
             clock: Arc::new(SystemClock),
             entropy: system_entropy(),
@@ -143,7 +131,7 @@ impl NodeBuilder {
         let ledger = journal.ledger();
 
         let node = mesh.local();
-        let worker = Worker::start(worker_config(&config, node), runner, handlers);
+        let worker = Worker::start(worker_config(&config, node, &findings), runner, handlers);
         let gate = Gate::new(clock.clone());
         let narrator = Narrator::new(clock.clone());
         let first_standing =
@@ -174,6 +162,7 @@ impl NodeBuilder {
             _lock: lock,
         });
         core.names.learn(node, &core.config.name);
+        tell_shortfall(&core);
 
         let driver = Driver {
             node,
@@ -241,7 +230,7 @@ fn mesh_config(config: &NodeConfig, boot: u64) -> MeshConfig {
     }
 }
 
-fn worker_config(config: &NodeConfig, node: NodeId) -> WorkerConfig {
+fn worker_config(config: &NodeConfig, node: NodeId, findings: &Findings) -> WorkerConfig {
     WorkerConfig {
         node,
         name: config.name.clone(),
@@ -250,6 +239,25 @@ fn worker_config(config: &NodeConfig, node: NodeId) -> WorkerConfig {
         scratch_root: config.data.join("scratch"),
         binary: std::env::current_exe().unwrap_or_default(),
         path: DEFAULT_PATH.to_owned(),
+        holds: Need { level: findings.level, memory_enforced: findings.memory_enforced },
+        requires: config.sandbox.require,
+    }
+}
+
+/// A node that holds less than its owner asks for says so, what is missing, and what can be done about each.
+fn tell_shortfall(core: &Core) {
+    let Some(short) = core.sandbox().shortfall("this node") else { return };
+    core.narrator
+        .tell(NarrationKind::Warning, format!("{short}; it votes and leads as any other, and takes tasks once it holds that"));
+    let settings = &core.config.sandbox;
+    if let Some(at_most) = settings.at_most.filter(|at_most| *at_most < settings.require) {
+        core.narrator.tell(
+            NarrationKind::Warning,
+            format!("`sandbox.level` allows {at_most} and no more: set it to {} or higher", settings.require),
+        );
+    }
+    for missing in &core.findings.missing {
+        core.narrator.tell(NarrationKind::Warning, format!("the sandbox lacks {missing}"));
     }
 }
 

@@ -67,7 +67,11 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
     if !missing.is_empty() {
         warnings.push(format!("not in reach of this node: {}", missing.join(", ")));
     }
+    // What this node says of itself the leader says in the same words, and it is told once.
+    warnings.extend(core.sandbox().shortfall(&core.name_of(core.node)));
     if acting.is_some() {
+        let others = withheld(core).into_iter().filter(|line| !warnings.contains(line)).collect::<Vec<_>>();
+        warnings.extend(others);
         warnings.extend(unserved(core, &counts));
     }
     Ok(StatusView {
@@ -84,6 +88,17 @@ pub(super) async fn status(core: &Arc<Core>) -> Result<StatusView, ApiError> {
         journal_bytes_written: core.journal.bytes_written(),
         warnings,
     })
+}
+
+/// Live members that take no tasks because they hold less than their owners ask for.
+fn withheld(core: &Core) -> Vec<String> {
+    let short = core.desk.read(|leading| {
+        let live = leading.liveness.each().filter(|member| member.state == MemberState::Live);
+        let sandbox = live.filter_map(|member| Some((member.node, member.heartbeat?.sandbox())));
+        sandbox.filter(|(_, sandbox)| !sandbox.is_enough()).collect::<Vec<_>>()
+    });
+    let short = short.unwrap_or_default();
+    short.into_iter().filter_map(|(node, sandbox)| sandbox.shortfall(&core.name_of(node))).collect()
 }
 
 /// Groups with waiting tasks that no live member serves.

@@ -43,6 +43,9 @@ pub struct Heartbeat {
     /// Whether the kernel itself enforces its tasks' memory limits.
     #[serde(default)]
     pub memory_enforced: bool,
+    /// The least level that its owner asks for: below it, it takes no tasks.
+    #[serde(default)]
+    pub requires: Level,
 }
 
 /// Why bytes are not a heartbeat.
@@ -67,7 +70,13 @@ impl Heartbeat {
     /// What its sandbox holds.
     #[must_use]
     pub fn sandbox(&self) -> SandboxView {
-        SandboxView { level: self.level, memory_enforced: self.memory_enforced }
+        SandboxView { level: self.level, memory_enforced: self.memory_enforced, required: self.requires }
+    }
+
+    /// Whether it takes anything new now.
+    #[must_use]
+    pub fn accepts(&self) -> bool {
+        !self.draining && !self.busy && self.sandbox().is_enough()
     }
 
     /// As bytes.
@@ -124,13 +133,19 @@ mod tests {
             busy: false,
             level: Level::Full,
             memory_enforced: true,
+            requires: Level::Full,
         };
+        assert!(beat.accepts());
         assert_eq!(Heartbeat::decode(&beat.encode()).unwrap(), beat);
         let Value::Map(mut fields) = Value::serialized(&beat).unwrap() else { panic!("not a map") };
-        fields.retain(|(name, _)| !matches!(name.as_text(), Some("level" | "memory_enforced")));
+        fields.retain(|(name, _)| !matches!(name.as_text(), Some("level" | "memory_enforced" | "requires")));
         let mut bytes = Vec::new();
         ciborium::into_writer(&Value::Map(fields), &mut bytes).unwrap();
-        let silent = Heartbeat { level: Level::ProcessOnly, memory_enforced: false, ..beat };
+        let (level, requires) = (Level::ProcessOnly, Level::ProcessOnly);
+        let silent = Heartbeat { level, memory_enforced: false, requires, ..beat };
         assert_eq!(Heartbeat::decode(&bytes).unwrap(), silent);
+        assert!(silent.accepts());
+        let short = Heartbeat { level: Level::Partial, requires: Level::Full, ..silent.clone() };
+        assert!(!short.accepts() && !Heartbeat { busy: true, ..silent }.accepts());
     }
 }

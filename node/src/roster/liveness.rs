@@ -74,6 +74,19 @@ pub struct MemberView {
     pub lost_for: Option<Duration>,
 }
 
+/// A member as the table has it, to be looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct MemberRef<'a> {
+    /// Which.
+    pub node: NodeId,
+    /// Whether it is there.
+    pub state: MemberState,
+    /// Its last heartbeat, if there was one.
+    pub heartbeat: Option<&'a Heartbeat>,
+    /// When it was lost, if it is.
+    pub lost: Option<Duration>,
+}
+
 #[derive(Clone, Debug)]
 struct Member {
     heartbeat: Option<Heartbeat>,
@@ -182,6 +195,16 @@ impl Liveness {
         self.members.iter().map(move |(node, member)| (*node, member.view(now)))
     }
 
+    /// Every member, without copies of what they said.
+    pub fn each(&self) -> impl Iterator<Item = MemberRef<'_>> {
+        self.members.iter().map(|(node, member)| MemberRef {
+            node: *node,
+            state: member.state(),
+            heartbeat: member.heartbeat.as_ref(),
+            lost: member.lost,
+        })
+    }
+
     /// The pods of the members that are there, for telling which groups nobody serves.
     pub fn live_pods(&self) -> impl Iterator<Item = &Pod> {
         let live = self.members.values().filter(|member| member.lost.is_none());
@@ -190,17 +213,20 @@ impl Liveness {
 }
 
 impl Member {
-    fn view(&self, now: Duration) -> MemberView {
+    fn state(&self) -> MemberState {
         let draining = self.heartbeat.as_ref().map(|heartbeat| heartbeat.draining);
-        let state = match (self.lost, draining) {
+        match (self.lost, draining) {
             (Some(_), _) => MemberState::Lost,
             (None, None) => MemberState::Unknown,
             (None, Some(true)) => MemberState::Draining,
             (None, Some(false)) => MemberState::Live,
-        };
+        }
+    }
+
+    fn view(&self, now: Duration) -> MemberView {
         MemberView {
             heartbeat: self.heartbeat.clone(),
-            state,
+            state: self.state(),
             last_heard: self.heartbeat.is_some().then(|| now.saturating_sub(self.heard)),
             lost_for: self.lost.map(|since| now.saturating_sub(since)),
         }
@@ -229,6 +255,7 @@ mod tests {
             busy: false,
             level: crate::task::Level::Full,
             memory_enforced: true,
+            requires: crate::task::Level::Full,
         }
     }
 

@@ -5,5 +5,5 @@ mod liveness;
 mod voters;
 
 pub use heartbeat::{Heartbeat, HeartbeatError, MAX_HEARTBEAT, MAX_HELD};
-pub use liveness::{Change, Heard, Liveness, LivenessConfig, MemberView};
+pub use liveness::{Change, Heard, Liveness, LivenessConfig, MemberRef, MemberView};
 pub use voters::{Candidate, VotersChange, VotersPolicy, plan};

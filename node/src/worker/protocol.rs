@@ -124,6 +124,12 @@ pub enum DeclineWhy {
     /// The hand-out is of an older term than one that was seen.
     #[error("the hand-out is of a leadership that is over")]
     Fenced,
+    /// The task needs more of its node than this one holds: it was handed to an earlier start of it, which held more.
+    #[error("the node holds less than the task needs")]
+    Unmet,
+    /// The node holds less than its owner asks for.
+    #[error("the node holds less than its owner asks for, and takes no tasks")]
+    Withheld,
 }
 
 /// Why bytes are not a frame.

@@ -10,8 +10,9 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::output::LiveOutput;
+use super::protocol::DeclineWhy;
 use crate::sandbox::{Isolation, Launch, Report, ResolvedLimits};
-use crate::task::{AttemptNumber, Fence, Limits, MAX_KEPT_OUTPUT, NodeId, Pod, TaskId, TaskSpec};
+use crate::task::{AttemptNumber, Fence, Level, Limits, MAX_KEPT_OUTPUT, Need, NodeId, Pod, TaskId, TaskSpec};
 
 /// Whatever executes a process tree for one attempt: the sandbox, or a stand-in for it.
 pub trait Runner: Send + Sync + 'static {
@@ -80,6 +81,21 @@ pub struct WorkerConfig {
     pub binary: PathBuf,
     /// The `PATH` of tasks.
     pub path: String,
+    /// What stands around its tasks: the greatest need that it meets.
+    pub holds: Need,
+    /// The least level that its owner asks for: below it, every hand-out is declined.
+    pub requires: Level,
+}
+
+impl WorkerConfig {
+    /// Why a task is declined for what stands around it here.
+    pub(super) fn declines(&self, need: Need) -> Option<DeclineWhy> {
+        if self.holds.level < self.requires {
+            Some(DeclineWhy::Withheld)
+        } else {
+            (!need.is_met_by(self.holds.level, self.holds.memory_enforced)).then_some(DeclineWhy::Unmet)
+        }
+    }
 }
 
 /// The `PATH` of tasks if the owner gives none.
@@ -157,12 +173,25 @@ mod tests {
             scratch_root: PathBuf::from("/scratch"),
             binary: PathBuf::from("/bin/dunlin"),
             path: DEFAULT_PATH.to_owned(),
+            holds: Need::default(),
+            requires: Level::ProcessOnly,
         }
     }
 
     #[test]
+    fn a_hand_out_is_declined_for_what_the_task_needs_or_the_owner_requires() {
+        let partial = Need { level: Level::Partial, memory_enforced: false };
+        let memory = Need { memory_enforced: true, ..Need::default() };
+        assert_eq!((config().declines(Need::default()), config().declines(memory)), (None, Some(DeclineWhy::Unmet)));
+        let weak = WorkerConfig { requires: Level::Partial, ..config() };
+        assert_eq!(weak.declines(Need::default()), Some(DeclineWhy::Withheld));
+        let enough = WorkerConfig { holds: partial, ..weak };
+        assert_eq!((enough.declines(partial), enough.declines(memory)), (None, Some(DeclineWhy::Unmet)));
+    }
+
+    #[test]
     fn what_a_task_asks_of_its_sandbox_reaches_the_sandbox() {
-        use crate::task::{Level, Need, Network, SandboxSpec};
+        use crate::task::{Network, SandboxSpec};
         let mut spec = TaskSpec::command(["true"]);
         let key = (TaskId(1), AttemptNumber(1), Fence::default());
         assert_eq!(launch(&config(), key, &spec, vec![]).isolation, Isolation::default());

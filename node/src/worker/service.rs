@@ -130,7 +130,10 @@ impl WorkerHandle {
     /// Takes one hand-out: starts it or declines it.
     pub fn assign(&self, assignment: Assignment) {
         let Assignment { fence, task, attempt, pod, spec } = assignment;
-        match self.0.lock().slots.take(task, attempt, fence, pod) {
+        let spec = ciborium::from_reader::<TaskSpec, _>(&spec[..]);
+        let need = spec.as_ref().map(|spec| spec.sandbox.need).unwrap_or_default();
+        let declined = self.0.config.declines(need);
+        match self.0.lock().slots.take_unless(declined, (task, attempt, fence, pod)) {
             Taken::Start => {}
             Taken::Known => return,
             Taken::Declined(_) => {
@@ -139,7 +142,7 @@ impl WorkerHandle {
             }
         }
         let key = (task, attempt, fence);
-        match ciborium::from_reader::<TaskSpec, _>(&spec[..]) {
+        match spec {
             Ok(spec) => start(&self.0, key, spec),
             Err(error) => {
                 let step = "read the task's description".to_owned();

@@ -75,10 +75,19 @@ impl Slots {
 
     /// Takes a hand-out, or declines it.
     pub fn take(&mut self, task: TaskId, attempt: AttemptNumber, fence: Fence, pod: PodId) -> Taken {
+        self.take_unless(None, (task, attempt, fence, pod))
+    }
+
+    /// As [`Slots::take`]; with a reason it is declined even if there is a slot for it.
+    pub fn take_unless(
+        &mut self,
+        declined: Option<DeclineWhy>,
+        (task, attempt, fence, pod): (TaskId, AttemptNumber, Fence, PodId),
+    ) -> Taken {
         if self.held.contains_key(&fence) {
             return Taken::Known;
         }
-        let verdict = self.accepts(fence, pod);
+        let verdict = self.accepts(fence, pod).and(declined.map_or(Ok(()), Err));
         self.processed = self.processed.max(fence);
         self.term = self.term.max(fence.term);
         match verdict {

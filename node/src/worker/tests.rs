@@ -15,7 +15,8 @@ use super::*;
 use crate::sandbox::{Launch, Output, OutputStream, Report, ResolvedLimits};
 use crate::task::Denial;
 use crate::task::{
-    AttemptEnd, AttemptNumber, Captured, Fence, HandlerName, NodeId, Outcome, Pod, PodId, TaskId, TaskSpec, Term, Usage,
+    AttemptEnd, AttemptNumber, Captured, Fence, HandlerName, Level, Need, NodeId, Outcome, Pod, PodId, TaskId, TaskSpec, Term,
+    Usage,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,6 +54,8 @@ fn worker(slots: u32, handlers: Handlers) -> WorkerHandle {
         scratch_root: PathBuf::from("/scratch"),
         binary: PathBuf::from("/bin/dunlin"),
         path: DEFAULT_PATH.to_owned(),
+        holds: Need { level: Level::Partial, memory_enforced: false },
+        requires: Level::ProcessOnly,
     };
     Worker::start(config, Arc::new(Echo), handlers)
 }
@@ -122,6 +125,20 @@ async fn a_cancel_ends_a_command_and_drain_waits_for_the_answer() {
     assert!(worker.idle().now_or_never().is_none());
     worker.receive(vec![verdict(1)]);
     tokio::time::timeout(PATIENCE, worker.idle()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_needs_more_than_the_node_holds_is_declined_before_it_begins_and_takes_no_slot() {
+    let worker = worker(1, Handlers::new());
+    let mut spec = TaskSpec::command(["echo"]);
+    spec.sandbox.need.level = Level::Full;
+    worker.assign(assignment(1, &spec));
+    let declined = next(&worker).await;
+    assert!(matches!(declined[..], [ToLeader::Decline { why: DeclineWhy::Unmet, .. }]), "{declined:?}");
+    assert_eq!((worker.holding().held, worker.holding().processed), (vec![], fence(1)));
+    spec.sandbox.need.level = Level::Partial;
+    worker.assign(assignment(2, &spec));
+    assert_eq!(end(&worker).await.outcome, Outcome::Exited(0));
 }
 
 #[tokio::test]

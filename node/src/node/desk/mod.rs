@@ -209,7 +209,7 @@ impl Desk {
             pods: beat.pods.clone(),
             held: beat.held.clone(),
             processed: beat.processed,
-            accepts: !beat.draining && !beat.busy,
+            accepts: beat.accepts(),
             holds: beat.sandbox().holds(),
         };
         self.settle_membership(from, &beat);
