@@ -196,6 +196,7 @@ impl State {
             submitted_at: UnixMillis(1_769_850_307_042),
             ended_at: attempt.ended_at,
             attempts: vec![attempt],
+            waits: None,
         })
     }
 

@@ -47,6 +47,7 @@ fn without_a_node_every_asking_verb_ends_with_69_and_says_how_to_start_one() {
         &["nodes"],
         &["tasks"],
         &["task", "1"],
+        &["explain", "1"],
         &["result", "1"],
         &["cancel", "all"],
         &["run", "--", "ls"],

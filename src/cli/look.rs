@@ -1,7 +1,8 @@
 //! `status`, `nodes`, `tasks`, `task`: verbs that only look (and the noun-verb forms of those that act).
 
 use clap::{Args, Subcommand};
-use dunlin_node::api::TaskFilter;
+use dunlin_node::api::{ApiError, TaskFilter, TaskView};
+use dunlin_node::client::ClientError;
 use dunlin_node::task::{GroupName, TaskId};
 
 use super::act::{self, WhichArgs};
@@ -44,6 +45,18 @@ pub(super) struct NodesArgs {
 enum NodeVerb {
     /// As `nodes`
     List,
+}
+
+const EXPLAIN_EXAMPLES: &str = "Examples:
+  dunlin explain 12
+  dunlin explain last
+  dunlin explain 12 -o json | jq -r .waits.cause";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_EXAMPLES)]
+pub(super) struct ExplainArgs {
+    /// Its id, or `last`
+    id: String,
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +115,26 @@ pub(super) async fn task(context: &Context, args: TaskArgs) -> Result<u8, Failur
 
 async fn show(context: &Context, id: &str) -> Result<u8, Failure> {
     let id = context.task_id(id).await?;
-    print(&context.render().task(&context.client.task(id).await?))?;
+    print(&context.render().task(&asked(context, id).await?))?;
     Ok(code::OK)
+}
+
+pub(super) async fn explain(context: &Context, args: ExplainArgs) -> Result<u8, Failure> {
+    let id = context.task_id(&args.id).await?;
+    print(&context.render().waits(&asked(context, id).await?))?;
+    Ok(code::OK)
+}
+
+/// A task; and if nobody leads, that this is also why it does not run.
+async fn asked(context: &Context, id: TaskId) -> Result<TaskView, Failure> {
+    context.client.task(id).await.map_err(|error| {
+        let leaderless = matches!(error, ClientError::Api(ApiError::NoLeader { .. }));
+        let failure = Failure::from(error);
+        match failure.why.clone() {
+            Some(why) if leaderless => {
+                failure.why(format!("{why}; task {id} waits, if it has not ended: only a leader hands out"))
+            }
+            _ => failure,
+        }
+    })
 }

@@ -97,6 +97,8 @@ enum Verb {
     Tasks(look::TasksArgs),
     /// One task with its attempts; also `task list|show|cancel|retry`
     Task(look::TaskArgs),
+    /// Why a task is not running: the cause, and what stands in each node's way
+    Explain(look::ExplainArgs),
     /// What a task wrote and how it ended
     Result(output::ResultArgs),
     /// What a task writes, while it runs or after
@@ -159,6 +161,7 @@ fn carry_out(cli: Cli) -> Result<u8, Failure> {
         Verb::Nodes(args) => with_node(global, async |context| look::nodes(&context, args).await),
         Verb::Tasks(args) => with_node(global, async |context| look::tasks(&context, args).await),
         Verb::Task(args) => with_node(global, async |context| look::task(&context, args).await),
+        Verb::Explain(args) => with_node(global, async |context| look::explain(&context, args).await),
         Verb::Result(args) => with_node(global, async |context| output::result(&context, args).await),
         Verb::Logs(args) => with_node(global, async |context| output::logs(&context, args).await),
         Verb::Cancel(args) => with_node(global, async |context| act::cancel(&context, args).await),

@@ -45,6 +45,7 @@ impl Up {
             Verb::Nodes(args) => look::nodes(context, args).await,
             Verb::Tasks(args) => look::tasks(context, args).await,
             Verb::Task(args) => look::task(context, args).await,
+            Verb::Explain(args) => look::explain(context, args).await,
             Verb::Result(args) => output::result(context, args).await,
             Verb::Logs(args) => output::logs(context, args).await,
             Verb::Cancel(args) => act::cancel(context, args).await,
@@ -129,6 +130,21 @@ async fn without_a_leader_the_code_is_69() {
     up.fake.refuse(Vec::new());
     up.fake.lose_leader();
     assert_eq!(up.verb("status").await, Ok(69));
+}
+
+#[tokio::test]
+async fn without_a_leader_a_task_that_is_asked_after_waits_for_that() {
+    let up = up();
+    up.verb("submit -- sleep").await.unwrap();
+    assert_eq!(up.verb("explain last").await, Ok(0));
+    let no_leader = ApiError::NoLeader { waited: Duration::from_secs(30), detail: "1 of 3 voters are in reach".into() };
+    for words in ["explain 1", "task 1"] {
+        up.fake.refuse(vec![no_leader.clone(); 100]);
+        let failure = up.verb(words).await.unwrap_err();
+        assert_eq!(failure.code, 69);
+        let told = "because: 1 of 3 voters are in reach; task 1 waits, if it has not ended: only a leader hands out";
+        assert!(failure.to_string().contains(told), "{failure}");
+    }
 }
 
 #[tokio::test]

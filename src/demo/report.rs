@@ -178,6 +178,7 @@ mod tests {
             submitted_at: UnixMillis(0),
             ended_at: None,
             attempts: outcomes.into_iter().enumerate().map(attempt).collect(),
+            waits: None,
         };
         Checked { file: format!("file-{task}"), view, right }
     }

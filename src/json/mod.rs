@@ -7,4 +7,4 @@ mod read;
 mod show;
 
 pub(crate) use read::{selector_from_json, tasks_from_json};
-pub(crate) use show::{applied, event, node, result, state_detail, status, submitted, summary, task};
+pub(crate) use show::{applied, event, node, result, state_detail, status, submitted, summary, task, waits};

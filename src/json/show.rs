@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use dunlin_node::api::{AttemptView, EventView, NodeView, SandboxView, StatusView, TaskResult, TaskSummary, TaskView};
+use dunlin_node::api::{
+    AttemptView, EventView, NodeView, NodeWaitView, Obstacle, SandboxView, StatusView, TaskResult, TaskSummary, TaskView,
+    WaitView,
+};
 use dunlin_node::task::{Captured, Outcome, Program, TaskId, TaskSpec, TaskState, UnixMillis, Usage};
 use serde_json::{Map, Value, json};
 
@@ -116,7 +119,41 @@ pub(crate) fn task(view: &TaskView) -> Value {
         "submitted_at": time(view.submitted_at),
         "ended_at": view.ended_at.map(time),
         "attempts": view.attempts.iter().map(attempt).collect::<Vec<_>>(),
+        "waits": view.waits.as_ref().map(waits),
     })
+}
+
+/// Why a task is not running.
+pub(crate) fn waits(view: &WaitView) -> Value {
+    let node = |node: &NodeWaitView| {
+        json!({
+            "id": node.node.to_string(),
+            "name": node.name,
+            "obstacle": kind(&node.obstacle),
+            "text": node.obstacle.to_string(),
+        })
+    };
+    json!({
+        "cause": view.cause,
+        "text": view.text,
+        "nodes": view.nodes.iter().map(node).collect::<Vec<_>>(),
+        "more_nodes": view.more_nodes,
+    })
+}
+
+/// A word for an obstacle; what belongs to it is in its text.
+fn kind(obstacle: &Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::Nothing => "nothing",
+        Obstacle::Busy { .. } => "busy",
+        Obstacle::Paused => "paused",
+        Obstacle::Draining => "draining",
+        Obstacle::Short(_) => "short",
+        Obstacle::Lacks(_) => "lacks",
+        Obstacle::OtherGroups => "other_groups",
+        Obstacle::NotHeard => "not_heard",
+        Obstacle::Lost { .. } => "lost",
+    }
 }
 
 /// One line of a list of tasks.

@@ -41,6 +41,12 @@ impl Render for Json {
         line(&json::task(view))
     }
 
+    fn waits(&self, view: &TaskView) -> String {
+        let running = view.attempts.last().is_some_and(|last| last.outcome.is_none());
+        let waits = view.waits.as_ref().map(json::waits);
+        line(&json!({ "id": view.task, "state": view.state.name(), "running": running, "waits": waits }))
+    }
+
     fn applied(&self, _done: &str, tasks: &[TaskId]) -> String {
         line(&json::applied(tasks))
     }

@@ -23,6 +23,11 @@ pub(crate) use quiet::Quiet;
 pub(crate) use table::Table;
 pub(crate) use text::Text;
 
+/// What could move a terminal's cursor is shown as a mark: names and commands come from others.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
@@ -53,6 +58,8 @@ pub(crate) trait Render: Sync {
     fn nodes(&self, views: &[NodeView]) -> String;
     fn tasks(&self, tasks: &[TaskSummary]) -> String;
     fn task(&self, view: &TaskView) -> String;
+    /// Why it is not running.
+    fn waits(&self, view: &TaskView) -> String;
     /// `done` is the act in the past tense: `cancelled`, `queued again`.
     fn applied(&self, done: &str, tasks: &[TaskId]) -> String;
     fn event(&self, view: &EventView) -> String;

@@ -4,7 +4,7 @@ use dunlin_node::api::{EventView, NodeView, StatusView, TaskSummary, TaskView};
 use dunlin_node::client::Submitted;
 use dunlin_node::task::TaskId;
 
-use super::Render;
+use super::{Render, plain};
 use crate::cli::Diagnosis;
 
 /// See [`super::Format::Quiet`].
@@ -34,6 +34,11 @@ impl Render for Quiet {
 
     fn task(&self, view: &TaskView) -> String {
         lines(std::iter::once(view.state.name()))
+    }
+
+    /// The sentence; nothing if it does not wait.
+    fn waits(&self, view: &TaskView) -> String {
+        lines(view.waits.iter().map(|waits| plain(&waits.text)))
     }
 
     fn applied(&self, _done: &str, tasks: &[TaskId]) -> String {

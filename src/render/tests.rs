@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use dunlin_node::api::{AttemptView, EventKind, EventView, SandboxView, TaskSummary, TaskView};
+use dunlin_node::api::{
+    AttemptView, EventKind, EventView, NodeWaitView, Obstacle, SandboxView, TaskSummary, TaskView, WaitCause, WaitView,
+};
 use dunlin_node::client::Submitted;
 use dunlin_node::task::{
-    AttemptNumber, DeadWhy, Fence, GroupName, Level, LostWhy, Outcome, TaskId, TaskSpec, TaskState, Term, UnixMillis, Usage,
+    AttemptNumber, DeadWhy, Fence, GroupName, Level, LostWhy, NodeId, Outcome, TaskId, TaskSpec, TaskState, Term, UnixMillis,
+    Usage,
 };
 
 use super::{Format, compact};
@@ -35,6 +38,7 @@ fn task() -> TaskView {
         submitted_at: UnixMillis(1_769_850_307_042),
         ended_at: Some(UnixMillis(1_769_850_308_000)),
         attempts: vec![attempt(1, Outcome::Lost(LostWhy::MemberLost)), attempt(2, Outcome::Exited(3))],
+        waits: None,
     }
 }
 
@@ -111,6 +115,41 @@ ATTEMPT  NODE      OUTCOME                     TOOK  MEMORY
 ";
     assert_eq!(Format::Text.renderer().task(&task()), expected);
     assert_eq!(Format::Quiet.renderer().task(&task()), "dead\n");
+}
+
+#[test]
+fn why_a_task_waits_is_a_sentence_and_a_table() {
+    let sandbox = SandboxView { level: Level::Partial, memory_enforced: false, required: Level::ProcessOnly };
+    let node = |number, name: &str, obstacle| NodeWaitView { node: NodeId(number), name: name.into(), obstacle };
+    let waits = WaitView {
+        cause: WaitCause::Need,
+        text: "it needs full; the nodes of group gpu hold: n2 partial".into(),
+        nodes: vec![
+            node(0x1000_0000_0000_0001, "n2", Obstacle::Lacks(sandbox)),
+            node(0x1100_0000_0000_0001, "n1\u{1b}[2J", Obstacle::OtherGroups),
+        ],
+        more_nodes: 3,
+    };
+    let queued = TaskView { state: TaskState::Queued, attempts: vec![], ended_at: None, waits: Some(waits), ..task() };
+    let expected = "\
+task 7 waits: it needs full; the nodes of group gpu hold: n2 partial
+
+0 of 5 nodes could take it now
+
+NODE      NAME    WHY NOT
+10000000  n2      holds partial
+11000000  n1\u{fffd}[2J  does not serve the group
+and 3 more
+";
+    assert_eq!(Format::Text.renderer().waits(&queued), expected);
+    let text = Format::Text.renderer().task(&queued);
+    assert!(text.contains("\nwaits      it needs full; the nodes of group gpu hold: n2 partial\n"), "{text}");
+    assert_eq!(Format::Quiet.renderer().waits(&queued), "it needs full; the nodes of group gpu hold: n2 partial\n");
+    let json: serde_json::Value = serde_json::from_str(&Format::Json.renderer().waits(&queued)).unwrap();
+    assert_eq!((&json["waits"]["cause"], &json["waits"]["nodes"][1]["obstacle"]), (&"need".into(), &"other_groups".into()));
+    let json: serde_json::Value = serde_json::from_str(&Format::Json.renderer().task(&queued)).unwrap();
+    assert_eq!(json["waits"]["nodes"][0]["text"], "holds partial");
+    assert_eq!(Format::Text.renderer().waits(&task()), "task 7 has ended: dead\n");
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use dunlin_node::api::{
-    AttemptView, EventKind, EventView, MemberState, NodeView, SandboxView, StatusView, TaskSummary, TaskView,
+    AttemptView, EventKind, EventView, MemberState, NodeView, Obstacle, SandboxView, StatusView, TaskSummary, TaskView,
 };
 use dunlin_node::client::Submitted;
 use dunlin_node::task::{Need, Network, NodeId, Program, TaskId, TaskSpec};
 
-use super::{Render, Table, compact};
+use super::{Render, Table, compact, plain};
 use crate::cli::Diagnosis;
 use crate::quantity::{show_duration, show_size, show_time};
 
@@ -22,11 +22,6 @@ fn short(node: NodeId) -> String {
 
 fn dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
-}
-
-/// What could move a terminal's cursor is shown as a mark: names and commands come from others.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn state_name(state: MemberState) -> &'static str {
@@ -173,6 +168,9 @@ impl Render for Text {
         let detail = crate::json::state_detail(&view.state).map(|detail| format!(" ({detail})")).unwrap_or_default();
         line("task", view.task.to_string());
         line("state", format!("{state}{detail}"));
+        if let Some(waits) = &view.waits {
+            line("waits", plain(&waits.text));
+        }
         line("command", plain(&program(&view.spec)));
         line("group", view.spec.group.to_string());
         if let Some(label) = &view.spec.label {
@@ -189,7 +187,7 @@ impl Render for Text {
         }
         let sandbox = &view.spec.sandbox;
         if sandbox.need != Need::default() {
-            line("needs", format!("{}; it waits for a node that holds that", sandbox.need));
+            line("needs", sandbox.need.to_string());
         }
         if sandbox.network != Network::Host {
             line("network", sandbox.network.to_string());
@@ -207,6 +205,33 @@ impl Render for Text {
             view.attempts.iter().for_each(|attempt| table.row(attempt_line(attempt)));
             text.push('\n');
             text.push_str(&table.text());
+        }
+        text
+    }
+
+    fn waits(&self, view: &TaskView) -> String {
+        let task = view.task;
+        let Some(waits) = &view.waits else {
+            return match view.attempts.last() {
+                _ if view.state.is_final() => format!("task {task} has ended: {}\n", view.state.name()),
+                Some(last) if last.outcome.is_none() => format!("task {task} does not wait: it runs on {}\n", short(last.node)),
+                _ => format!("task {task} waits for a moment: its last attempt has ended and is being written down\n"),
+            };
+        };
+        let mut text = format!("task {task} waits: {}\n", plain(&waits.text));
+        if waits.nodes.is_empty() {
+            return text;
+        }
+        let free = waits.nodes.iter().filter(|node| node.obstacle == Obstacle::Nothing).count();
+        let all = waits.nodes.len() as u64 + waits.more_nodes;
+        let _ = writeln!(text, "\n{free} of {all} nodes could take it now\n");
+        let mut table = Table::new(["NODE", "NAME", "WHY NOT"]);
+        for node in &waits.nodes {
+            table.row([short(node.node), plain(&node.name), plain(&node.obstacle.to_string())]);
+        }
+        text.push_str(&table.text());
+        if waits.more_nodes > 0 {
+            let _ = writeln!(text, "and {} more", waits.more_nodes);
         }
         text
     }

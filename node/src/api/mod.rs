@@ -10,6 +10,7 @@ mod request;
 mod response;
 #[cfg(test)]
 pub(crate) mod samples;
+mod waits;
 pub mod wire;
 
 pub use request::{Request, TaskFilter, TaskSelector};
@@ -17,6 +18,8 @@ pub use response::{
     ApiError, AttemptView, EventKind, EventView, LeaderView, MemberState, NodeView, OutputChunk, PodView, Response, SandboxView,
     StatusView, TaskResult, TaskSummary, TaskView,
 };
+
+pub use waits::{NodeWaitView, Obstacle, WaitCause, WaitView};
 
 /// Whatever can answer requests: a running node, or a client of one.
 pub trait Api: Send + Sync + 'static {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::WaitView;
 use crate::admission::AdmissionError;
 use crate::task::{
     AttemptNumber, Captured, Fence, GroupName, Level, Need, NodeId, Outcome, SwarmId, TaskId, TaskSpec, TaskState, Term,
@@ -258,6 +259,9 @@ pub struct TaskView {
     pub ended_at: Option<UnixMillis>,
     /// Its attempts, oldest first; the last one may be running.
     pub attempts: Vec<AttemptView>,
+    /// Why it is not running, if it has not ended and is handed out to nobody; only in the answer to `Task`.
+    #[serde(default)]
+    pub waits: Option<WaitView>,
 }
 
 /// One attempt.

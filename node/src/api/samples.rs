@@ -103,13 +103,43 @@ fn member() -> impl Strategy<Value = NodeView> {
     )
 }
 
+fn waits() -> impl Strategy<Value = WaitView> {
+    let lost = (patience(), any::<bool>(), prop::option::of(need()));
+    let obstacle = prop_oneof![
+        Just(Obstacle::Nothing),
+        (any::<u64>(), prop::collection::vec(task(), 0..3)).prop_map(|(slots, tasks)| Obstacle::Busy { slots, tasks }),
+        prop::sample::select(vec![Obstacle::Paused, Obstacle::Draining, Obstacle::OtherGroups, Obstacle::NotHeard]),
+        sandbox().prop_map(Obstacle::Short),
+        sandbox().prop_map(Obstacle::Lacks),
+        lost.prop_map(|(since, served, held)| Obstacle::Lost { since, served, held }),
+    ];
+    let node = (node(), text(), obstacle).prop_map(|(node, name, obstacle)| NodeWaitView { node, name, obstacle });
+    let cause = prop::sample::select(vec![
+        WaitCause::Pause,
+        WaitCause::Group,
+        WaitCause::Need,
+        WaitCause::Open,
+        WaitCause::Slot,
+        WaitCause::Announcements,
+        WaitCause::Journal,
+        WaitCause::Turn,
+    ]);
+    (cause, text(), prop::collection::vec(node, 0..3), any::<u64>()).prop_map(|(cause, text, nodes, more_nodes)| WaitView {
+        cause,
+        text,
+        nodes,
+        more_nodes,
+    })
+}
+
 fn whole_task() -> impl Strategy<Value = TaskView> {
     let tried = (attempt(), node(), fence(), prop::option::of(outcome()), prop::option::of(millis()), usage()).prop_map(
         |(attempt, node, fence, outcome, ended_at, usage)| AttemptView { attempt, node, fence, outcome, ended_at, usage },
     );
     let times = (millis(), prop::option::of(millis()));
-    (task(), state(), spec(), any::<u64>(), times, prop::collection::vec(tried, 0..3)).prop_map(
-        |(task, state, spec, stdin_len, (submitted_at, ended_at), attempts)| TaskView {
+    let tried = (prop::collection::vec(tried, 0..3), prop::option::of(waits()));
+    (task(), state(), spec(), any::<u64>(), times, tried).prop_map(
+        |(task, state, spec, stdin_len, (submitted_at, ended_at), (attempts, waits))| TaskView {
             task,
             state,
             spec,
@@ -117,6 +147,7 @@ fn whole_task() -> impl Strategy<Value = TaskView> {
             submitted_at,
             ended_at,
             attempts,
+            waits,
         },
     )
 }

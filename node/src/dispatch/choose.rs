@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::queue::Groups;
+use super::waiting::Room;
 use crate::task::{Fence, GroupName, Need, NodeId, Pod, PodId};
 
 /// A pod with a free slot; the least is chosen first.
@@ -178,6 +179,26 @@ impl Members {
 }
 
 impl Member {
+    /// What its pods have for a group's tasks; `None` if none serves it.
+    pub(super) fn room(&self, group: &GroupName) -> Option<Room> {
+        let open = self.accepts && !self.draining;
+        let pods = self.pods.iter().filter(|pod| pod.serves(group)).map(|pod| {
+            let (slots, taken) = (u64::from(pod.slots), pod.used().min(u64::from(pod.slots)));
+            Room { slots, taken, free: open && !pod.blocked && taken < slots, tasks: Vec::new() }
+        });
+        pods.reduce(|sum, pod| Room {
+            slots: sum.slots + pod.slots,
+            taken: sum.taken + pod.taken,
+            free: sum.free || pod.free,
+            tasks: Vec::new(),
+        })
+    }
+
+    /// Whether this pod of it serves a group.
+    pub(super) fn serves(&self, pod: PodId, group: &GroupName) -> bool {
+        self.pods.get(usize::from(pod.0)).is_some_and(|pod| pod.serves(group))
+    }
+
     /// Its sandbox holds more or less than before; which of its pods are idle is brought up to date by [`Members::place`].
     fn hold(&mut self, holds: Need, groups: &mut Groups) {
         let before = std::mem::replace(&mut self.holds, holds);
@@ -197,6 +218,10 @@ impl PodState {
         let names: Vec<Arc<GroupName>> = names.into_iter().cloned().map(Arc::new).collect();
         names.iter().for_each(|name| groups.serve(name, holds, 1));
         PodState { groups: names, slots: pod.slots.min(Pod::MAX_SLOTS), taken, ..PodState::default() }
+    }
+
+    fn serves(&self, group: &GroupName) -> bool {
+        self.groups.iter().any(|served| **served == *group)
     }
 
     fn used(&self) -> u64 {

@@ -43,6 +43,12 @@ impl Delayed {
         self.by_due.first().map(|(due, _)| *due)
     }
 
+    /// When the task's pause is over, if it is in memory.
+    pub(super) fn due(&self, task: TaskId) -> Option<UnixMillis> {
+        let until = self.by_task.get(&task)?;
+        self.by_time.get(&(*until, task)).map(|delayed| delayed.due)
+    }
+
     pub(super) fn attempt_of(&self, task: TaskId) -> Option<AttemptNumber> {
         let until = self.by_task.get(&task)?;
         self.by_time.get(&(*until, task)).map(|delayed| delayed.attempt)

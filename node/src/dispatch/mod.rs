@@ -13,9 +13,11 @@ mod lease;
 mod offer;
 mod queue;
 mod report;
+mod waiting;
 
 pub use board::{Board, BoardConfig, LeaseView};
 pub use event::{DelayedTask, Ignored, Input, Next, Offer, Output, Verdict};
+pub use waiting::{Place, Room};
 
 #[cfg(test)]
 mod tests;

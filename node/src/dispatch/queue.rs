@@ -173,6 +173,20 @@ impl Groups {
         self.tasks.get(&task).map(|waiting| waiting.attempt)
     }
 
+    /// How many tasks of its queue come before one, counted up to a limit, and whether there may be more: what lies beyond
+    /// the window is not counted.
+    pub(super) fn before(&self, queue: &Queue, task: TaskId, limit: usize) -> (usize, bool) {
+        let window = self.by_name.get(&queue.group).and_then(|group| group.window(queue.need));
+        let Some(window) = window else { return (0, false) };
+        let count = window.ids.range(..task).take(limit).count();
+        (count, count == limit || window.edge.is_some_and(|edge| edge < task))
+    }
+
+    /// Whether the task is one of those that wait for the members' announcements.
+    pub(super) fn is_withheld(&self, task: TaskId) -> bool {
+        self.withheld.is_some_and(|bound| task <= bound)
+    }
+
     /// The oldest task that may be handed out, and the pod that has stood idle the longest for it.
     pub(super) fn next(&self) -> Option<(TaskId, IdlePod)> {
         let (task, queue) = self.assignable.first_key_value()?;

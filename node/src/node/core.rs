@@ -146,7 +146,7 @@ impl Names {
     }
 
     /// The node's name, if it was heard.
-    fn of(&self, node: NodeId) -> Option<String> {
+    pub(super) fn of(&self, node: NodeId) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 }

@@ -30,7 +30,8 @@ pub(super) async fn answer(core: &Arc<Core>, term: Term, request: Request) -> Tr
         Request::Nodes => Tried::Answered(read(core, |core| views::nodes(&core)).await.map(Response::Nodes)),
         Request::Tasks(filter) => Tried::Answered(tasks(core, filter).await),
         Request::Task(task) => {
-            Tried::Answered(read(core, move |core| views::task(&core, task)).await.map(|view| Response::Task(Box::new(view))))
+            let view = read(core, move |core| views::task_and_why_it_waits(&core, task)).await;
+            Tried::Answered(view.map(|view| Response::Task(Box::new(view))))
         }
         Request::Result(task) => {
             Tried::Answered(read(core, move |core| views::result(&core, task)).await.map(|view| Response::Result(Box::new(view))))

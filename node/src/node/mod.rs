@@ -14,6 +14,7 @@ mod start;
 mod stopped;
 mod surroundings;
 mod views;
+mod waits;
 
 pub use config::{
     Belonging, ConfigError, MAX_FOUNDERS, MAX_RANK, NodeConfig, SandboxSettings, Secret, standard_pod, worker_threads,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::leader_requests::{read, unreadable};
+use super::waits;
 use crate::api::{
     ApiError, AttemptView, LeaderView, MemberState, NodeView, OutputChunk, PodView, Request, Response, StatusView, TaskFilter,
     TaskResult, TaskSummary, TaskView,
@@ -15,7 +16,7 @@ use crate::journal::Journal;
 use crate::journal::ledger::{Output, TaskQuery};
 use crate::roster::Heartbeat;
 use crate::sandbox::OutputStream;
-use crate::task::{AttemptNumber, GroupName, NodeId, Pod, Program, TaskId, TaskRecord, TaskSpec, Usage};
+use crate::task::{AttemptNumber, GroupName, NodeId, Pod, Program, TaskId, TaskRecord, TaskSpec, TaskState, Usage};
 
 /// The most bytes of output in one answer.
 const MAX_CHUNK: usize = 256 << 10;
@@ -213,7 +214,30 @@ pub(super) fn task(core: &Core, task: TaskId) -> Result<TaskView, ApiError> {
         attempts.push(AttemptView { attempt: lease.attempt, node: lease.node, fence: lease.fence, outcome, ended_at, usage });
     }
     let TaskRecord { state, submitted_at, ended_at, .. } = record;
-    Ok(TaskView { task, state, spec, stdin_len, submitted_at, ended_at, attempts })
+    Ok(TaskView { task, state, spec, stdin_len, submitted_at, ended_at, attempts, waits: None })
+}
+
+/// A task as [`task`] shows it, and if it is not running, why.
+pub(super) fn task_and_why_it_waits(core: &Core, task: TaskId) -> Result<TaskView, ApiError> {
+    let mut view = self::task(core, task)?;
+    let until = match view.state {
+        TaskState::Queued => None,
+        TaskState::Delayed { until } => Some(until),
+        TaskState::Succeeded | TaskState::Dead(_) | TaskState::Cancelled => return Ok(view),
+    };
+    let (queue, now) = (view.spec.queue(), core.clock.now());
+    let asked = waits::Asked { task, queue: &queue, until };
+    // Read beforehand: nobody waits for the ledger's disk while the desk is held.
+    let written: BTreeMap<NodeId, String> =
+        core.ledger.members().map_err(unreadable)?.into_iter().map(|member| (member.node, member.name)).collect();
+    let name = |node| core.names.of(node).or_else(|| written.get(&node).cloned()).unwrap_or_else(|| node.to_string());
+    let waits = core.desk.read(|leading| {
+        let (board, liveness, wall) = (&leading.board, &leading.liveness, leading.time(now));
+        let known = waits::Known { board, liveness, now, wall, name: &name };
+        board.lease(task).is_none().then(|| waits::why(&asked, &known))
+    });
+    view.waits = waits.flatten();
+    Ok(view)
 }
 
 pub(super) fn result(core: &Core, task: TaskId) -> Result<TaskResult, ApiError> {
