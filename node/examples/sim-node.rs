@@ -167,6 +167,11 @@ fn summary(runs: &[&Run], asked: &Asked, took: Duration) -> ExitCode {
         sum(&|run| run.attempts),
         sum(&|run| run.tally.refused)
     );
+    println!(
+        "tasks that needed something of their node {}, of which nobody could run {} before one came who held enough",
+        sum(&|run| run.tally.needing),
+        sum(&|run| run.tally.unmet)
+    );
     let mut to_leader: Vec<Duration> = runs.iter().filter_map(|run| run.to_leader).collect();
     let mut gaps: Vec<Duration> = runs.iter().flat_map(|run| run.tally.gaps.clone()).collect();
     println!("time to a leader after healing: {}", quantiles(&mut to_leader));

@@ -1,6 +1,8 @@
 //! What a task can't do to its node, seen from the command line. What each machine holds is the sandbox's own tests' business.
 
+use dunlin_node::api::WaitCause;
 use dunlin_node::task::{Level, TaskSpec, TaskState};
+use serde_json::Value;
 
 use crate::harness::{Run, Settings, Swarm, bare, questions};
 
@@ -46,17 +48,52 @@ async fn a_task_neither_reads_its_nodes_folder_nor_writes_outside_of_its_own() {
     assert_eq!(node.dunlin(&["run", "--", "sh", "-c", script]).with(0).stdout, "911169dd\n");
 }
 
+/// Holds nothing and asks for everything, and is the only one that serves group `rare`.
+fn below_its_own_requirement(settings: &mut Settings) {
+    settings.env.push(("DUNLIN_SANDBOX_REQUIRE".to_owned(), "full".to_owned()));
+    settings.pods = vec!["default,rare=2".to_owned()];
+}
+
 #[tokio::test]
-async fn a_node_does_not_start_on_less_than_its_owner_asks_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut up = bare();
-    up.env("DUNLIN_SANDBOX_LEVEL", "process-only").env("DUNLIN_SANDBOX_REQUIRE", "full");
-    up.args(["up", "--no-mdns", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path());
-    Run::start(up).ended().with(1).says(&[
-        "the sandbox is process-only on this machine",
-        "`sandbox.require` asks for full",
-        "dunlin doctor",
-    ]);
+async fn a_node_below_its_owners_requirement_leads_and_takes_no_tasks_until_it_holds_enough() {
+    let change = |number, settings: &mut Settings| {
+        if number == 2 {
+            below_its_own_requirement(settings)
+        }
+    };
+    let mut swarm = Swarm::found_with(3, change).await;
+    assert_eq!(swarm.settled().await.0, 2, "it has the highest rank, and leads");
+    let client = swarm.nodes[0].client();
+    let mut rare = TaskSpec::command(["true"]);
+    rare.group = "rare".parse().unwrap();
+    let waits = client.submit(rare, None).await.unwrap().task;
+    for _ in 0..8 {
+        let task = client.submit(TaskSpec::command(["true"]), None).await.unwrap().task;
+        let ended = questions::end_of(&client, task).await;
+        assert!(ended.attempts.iter().all(|attempt| attempt.node != swarm.nodes[2].node), "{:?}", ended.attempts);
+    }
+    let short = "n3 takes no tasks: its sandbox is process-only, and `sandbox.require` asks for full";
+    for node in &swarm.nodes {
+        let status = node.dunlin(&["status"]).with(0).stdout;
+        assert_eq!(status.matches(short).count(), 1, "{status}");
+        assert!(node.dunlin(&["nodes"]).with(0).stdout.contains("process-only: no tasks below full"));
+        let why = node.dunlin(&["explain", &waits.to_string()]).with(0).stdout;
+        let told =
+            "the nodes that could run it take nothing new: n3 takes no tasks: holds process-only, and its owner asks for full";
+        assert!(why.contains(told), "{why}");
+    }
+    let told = swarm.nodes[2].story();
+    assert!(told.iter().any(|line| line["event"] == "ready" && line["takes_tasks"] == false), "{told:?}");
+    let warned =
+        |line: &Value| line["kind"] == "warning" && line["text"].as_str().unwrap().starts_with("this node takes no tasks");
+    assert!(told.iter().any(warned), "{told:?}");
+    let view = client.task(waits).await.unwrap();
+    assert_eq!((view.state, view.attempts.len()), (TaskState::Queued, 0));
+    // Its owner asks for less, and starts it again.
+    swarm.nodes[2].settings.env.clear();
+    swarm.start_again(2);
+    let ended = questions::end_of(&swarm.nodes[0].client(), waits).await;
+    assert_eq!((ended.state, ended.attempts.len()), (TaskState::Succeeded, 1));
 }
 
 #[tokio::test]
@@ -94,6 +131,11 @@ async fn a_task_waits_for_a_node_that_holds_what_it_needs_and_others_pass_it() {
     questions::end_of(&client, passes).await;
     let view = client.task(waits).await.unwrap();
     assert_eq!((view.state, view.attempts.len()), (TaskState::Queued, 0));
+    let told = view.waits.unwrap();
+    assert_eq!(
+        (told.cause, told.text.as_str()),
+        (WaitCause::Need, "it needs full; the nodes of group default hold: n1 process-only")
+    );
     let strong = swarm.add_with(|_, settings| with_all_that_holds(settings));
     let ended = questions::end_of(&client, waits).await;
     assert_eq!(ended.state, TaskState::Succeeded);

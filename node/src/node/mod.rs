@@ -168,6 +168,19 @@ impl Node {
         self.core.gate.acting()
     }
 
+    /// Where it leads: every hand-out whose end has not come, with what its member last announced.
+    pub(crate) fn handed_out(&self) -> Vec<(NodeId, crate::task::TaskId, crate::api::SandboxView)> {
+        let all = self.core.desk.read(|leading| {
+            let heard = leading.liveness.each().filter_map(|member| Some((member.node, member.heartbeat?.sandbox())));
+            let held = heard.flat_map(|(node, sandbox)| {
+                let open = leading.board.leases_of(node).filter(|(_, lease)| !lease.ended);
+                open.map(move |(task, _)| (node, task, sandbox))
+            });
+            held.collect()
+        });
+        all.unwrap_or_default()
+    }
+
     pub(crate) fn journal(&self) -> &crate::journal::RaftJournal {
         &self.core.journal
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::history::History;
+use super::needs::Needs;
 use super::trace::Trace;
 use crate::journal::{Applied, Fact, Reply};
 use crate::task::{NodeId, TaskId, TaskState, Term};
@@ -22,7 +23,7 @@ const KEPT: usize = 20;
 #[derive(Clone)]
 pub(super) struct Audit(Arc<Mutex<State>>);
 
-struct State {
+pub(super) struct State {
     trace: Trace,
     history: History,
     violations: Vec<String>,
@@ -39,6 +40,9 @@ struct State {
     acted: BTreeSet<Term>,
     highest: u64,
     fenced: u64,
+    pub(super) needs: Needs,
+    /// Tasks that nobody could run when all was well.
+    unmet: u64,
 }
 
 /// What a run adds up to.
@@ -52,6 +56,10 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Reports and entries refused by a fence or as too late.
     pub refused: u64,
+    /// Tasks that needed something of their node.
+    pub needing: u64,
+    /// Tasks that waited in the end for a node that holds what they need.
+    pub unmet: u64,
     /// How long nobody acted, each time.
     pub gaps: Vec<Duration>,
 }
@@ -73,6 +81,8 @@ impl Audit {
             acted: BTreeSet::new(),
             highest: 0,
             fenced: 0,
+            needs: Needs::default(),
+            unmet: 0,
         })))
     }
 
@@ -145,6 +155,11 @@ impl Audit {
         self.state().acknowledged.keys().copied().collect()
     }
 
+    /// So many tasks wait for a node that holds what they need, now that all is well.
+    pub(super) fn unmet(&self, tasks: usize) {
+        self.state().unmet = tasks as u64;
+    }
+
     /// From here on the time without a leader counts anew.
     pub(super) fn restart_clock(&self) {
         let mut state = self.state();
@@ -162,11 +177,13 @@ impl Audit {
             entries: state.entries.len() as u64,
             acknowledged: state.acknowledged.len() as u64,
             refused: state.fenced,
+            needing: state.needs.needing(),
+            unmet: state.unmet,
             gaps: state.gaps.clone(),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -191,8 +208,18 @@ impl State {
         self.highest = self.highest.max(applied.index);
         for (fact, reply) in applied.entry.facts.iter().zip(applied.replies.iter()) {
             match (fact, reply) {
+                (Fact::Submitted { spec, .. }, Reply::Submitted { task, duplicate: false }) => {
+                    self.needs.submitted(*task, spec.queue());
+                }
                 (Fact::Opened { leader } | Fact::Reclaimed { leader }, Reply::Done) => self.leads(applied.entry.term, *leader),
-                (Fact::AttemptEnded(end), Reply::Ended { state }) if state.is_final() => self.ended(end.task, state),
+                (Fact::AttemptEnded(end), Reply::Ended { state }) => {
+                    if let Err(text) = self.needs.counted(end.task, end.node) {
+                        self.violation(&text);
+                    }
+                    if state.is_final() {
+                        self.ended(end.task, state);
+                    }
+                }
                 (Fact::Cancelled { task }, Reply::Done) => self.ended(*task, &TaskState::Cancelled),
                 (Fact::Retried { task }, Reply::Done) => drop(self.finals.remove(task)),
                 (Fact::ReportRefused { .. }, _) | (_, Reply::Denied(_)) => self.fenced += 1,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dunlin_history as history;
 
+use super::needs;
 use super::random::Random;
 use super::world::World;
 use crate::api::{Request, Response, TaskSelector};
@@ -19,6 +20,8 @@ const TRIES: usize = 6;
 pub(super) struct Client {
     pub(super) number: u64,
     pub(super) random: Random,
+    /// What its tasks need; apart, so that it moves nothing else.
+    pub(super) needs: Random,
     pub(super) world: Arc<World>,
 }
 
@@ -89,6 +92,7 @@ impl Client {
         {
             spec.group = group;
         }
+        spec.sandbox.need = needs::of_task(&self.world.plan, &mut self.needs);
         let wall = self.random.millis(500, 3_000);
         spec.limits = Limits { wall: Some(wall), ..Limits::default() };
         let backoff = self.random.millis(0, 800);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
 use super::name;
+use super::needs::{self, Holding};
 use super::random::Random;
 use super::tasks::Scripted;
 use super::time::SimClock;
@@ -17,8 +18,8 @@ use crate::clock::Clock;
 use crate::journal::platter::Platter;
 use crate::journal::{Executor, FoldListener, JournalConfig};
 use crate::leadership::Keep;
-use crate::node::{Node, NodeConfig, Secret, StartError, Surroundings};
-use crate::task::{Findings, GroupName, Level, NodeId, Pod};
+use crate::node::{Node, NodeConfig, SandboxSettings, Secret, StartError, Surroundings};
+use crate::task::{Findings, GroupName, NodeId, Pod, Queue};
 
 /// Where a node lives.
 pub(super) struct Site {
@@ -28,18 +29,27 @@ pub(super) struct Site {
     pub(super) platter: Platter,
     /// This life's chance.
     pub(super) seed: u64,
+    /// What it holds against its tasks.
+    pub(super) holding: Holding,
 }
 
 /// A running node.
 pub(super) struct Life {
     pub(super) id: NodeId,
     pub(super) node: Node,
+    pub(super) holding: Holding,
+    groups: Vec<GroupName>,
     ended: watch::Sender<bool>,
 }
 
 impl Life {
     pub(super) fn api(&self) -> SharedApi {
         self.node.api()
+    }
+
+    /// Whether it would be given a task of this queue.
+    pub(super) fn could_run(&self, queue: &Queue) -> bool {
+        self.groups.contains(&queue.group) && needs::meets(&self.holding, queue.need)
     }
 
     /// Waits until the process has ended.
@@ -57,15 +67,17 @@ impl Life {
 
 /// Starts a node and listens to what it says and folds.
 pub(super) async fn begin(world: &Arc<World>, site: Site) -> Result<Arc<Life>, StartError> {
-    let id = site.node;
+    let (id, holding) = (site.node, site.holding);
     std::fs::create_dir_all(&site.folder).map_err(|source| StartError::Folder { path: site.folder.clone(), source })?;
     let config = config(world, &site)?;
     let surroundings = surroundings(world, site, &config)?;
     let boot = surroundings.boot;
+    let groups = config.pods.iter().flat_map(|pod| pod.groups.clone()).collect();
+    world.audit.begins(id, &holding);
     let node = Node::builder(config).start_in(surroundings).await?;
-    world.trace.line(&name(id), &format_args!("starts, boot {boot}"));
+    world.trace.line(&name(id), &format_args!("starts, boot {boot}, holds {}, asked for {}", holding.holds(), holding.required));
     let (ended, _) = watch::channel(false);
-    let life = Arc::new(Life { id, node, ended });
+    let life = Arc::new(Life { id, node, holding, groups, ended });
     listen(world, &life);
     Ok(life)
 }
@@ -84,6 +96,7 @@ fn config(world: &World, site: &Site) -> Result<NodeConfig, StartError> {
         rank: u32::try_from(100 + place * 10 % 40).unwrap_or(100),
         belonging: world.plan.belonging(site.node),
         pods: vec![Pod { groups, slots: 2 }],
+        sandbox: SandboxSettings { require: site.holding.required, ..SandboxSettings::default() },
         ..NodeConfig::new(&site.folder, Secret::new("a simulated secret of no use")?)
     })
 }
@@ -117,11 +130,14 @@ fn surroundings(world: &Arc<World>, site: Site, config: &NodeConfig) -> Result<S
         slots: 2,
         trace: world.trace.clone(),
         ran: Arc::clone(&world.ran),
+        audit: world.audit.clone(),
+        holding: site.holding,
         at_once: Arc::new(AtomicI64::new(0)),
     });
     let entropy = Arc::new(move || Ok(drawn.lock().unwrap_or_else(PoisonError::into_inner).next()));
-    // Scripted tasks have no process that could escape.
-    let findings = Findings { level: Level::Full, memory_enforced: true, ..Findings::default() };
+    // Scripted tasks have no process that could escape: what is found is what the script says.
+    let (level, memory_enforced) = (site.holding.level, site.holding.memory_enforced);
+    let findings = Findings { level, memory_enforced, ..Findings::default() };
     let clock = Arc::new(site.clock);
     Ok(Surroundings { clock, entropy, mesh, inboxes, journal, runner, findings, keep, boot, belongs, lock: None })
 }

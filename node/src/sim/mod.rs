@@ -11,6 +11,7 @@ mod chaos;
 mod clients;
 mod history;
 mod life;
+mod needs;
 mod random;
 mod tasks;
 mod time;
@@ -50,6 +51,8 @@ pub(crate) struct Plan {
     durable_facts: u64,
     snapshot_bytes: u64,
     keep_entries: u64,
+    /// Whether tasks need something of their nodes, and nodes hold different things.
+    needs: bool,
 }
 
 impl Plan {
@@ -66,6 +69,7 @@ impl Plan {
             durable_facts: 1 + random.below(200),
             snapshot_bytes: if small { 20_000 + random.below(40_000) } else { 64 << 20 },
             keep_entries: if small { random.below(20) } else { 2_000 },
+            needs: Random::new(seed, 9).chance(500),
         }
     }
 
@@ -153,7 +157,10 @@ async fn live(plan: Plan, keep: usize, folder: std::path::PathBuf) -> Run {
         world.later(node, random.millis(0, 1_500));
     }
     let clients: Vec<_> = (1..=plan.clients)
-        .map(|number| clients::Client { number, random: Random::new(plan.seed, 100 + number), world: Arc::clone(&world) })
+        .map(|number| {
+            let (random, needs) = (Random::new(plan.seed, 100 + number), Random::new(plan.seed, 200 + number));
+            clients::Client { number, random, needs, world: Arc::clone(&world) }
+        })
         .map(|client| tokio::spawn(client.run()))
         .collect();
     let watch = tokio::spawn(watch(Arc::clone(&world)));

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::audit::Audit;
+use super::needs::Holding;
 use super::trace::Trace;
 use crate::sandbox::{Launch, Report};
 use crate::task::{Captured, LostWhy, NodeId, Outcome, Usage};
@@ -32,6 +34,9 @@ pub(super) struct Scripted {
     pub(super) trace: Trace,
     pub(super) ran: Arc<Ran>,
     pub(super) at_once: Arc<AtomicI64>,
+    pub(super) audit: Audit,
+    /// What this life holds.
+    pub(super) holding: Holding,
 }
 
 /// Counts an attempt for as long as it runs, however it ends.
@@ -46,6 +51,7 @@ impl Drop for Running {
 impl Runner for Scripted {
     fn run(&self, launch: Launch, _: Bytes, cancel: Cancel, _: Arc<LiveOutput>) -> BoxFuture<'static, Report> {
         self.trace.line(&super::name(self.node), &format_args!("runs {} {}", launch.name, launch.argv.join(" ")));
+        self.audit.runs(self.node, &launch.name, &self.holding);
         self.ran.begun.fetch_add(1, Ordering::Relaxed);
         if self.at_once.fetch_add(1, Ordering::Relaxed) >= self.slots {
             *self.ran.crowded.lock().unwrap_or_else(PoisonError::into_inner).entry(self.node).or_default() += 1;

@@ -24,6 +24,8 @@ fn seeds_are_clean_run_twice_alike_and_do_something() {
     assert!(sum(|run| run.tally.acknowledged) > 100, "clients got through");
     assert!(sum(|run| run.tally.leaderships) > 6, "leaders fell");
     assert!(sum(|run| run.injected.kills) > 6);
+    assert!(sum(|run| run.tally.needing) > 30, "tasks needed something");
+    assert!(sum(|run| run.tally.unmet) > 0, "somebody waited for a node that holds enough");
 }
 
 /// Four founders of five once joined their own swarm by the word of a sixth node, and nobody could lead.

@@ -17,6 +17,8 @@ const LEADER: Duration = Duration::from_secs(5);
 const PROGRESS: Duration = Duration::from_secs(30);
 /// From then until every node has folded everything.
 const AGREEMENT: Duration = Duration::from_secs(30);
+/// For so long nothing happens to a task for which nobody holds what it needs.
+const QUIET: Duration = Duration::from_secs(5);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -60,24 +62,72 @@ fn describe(life: &Life) -> String {
     )
 }
 
-/// Every task has ended, also those of which no client knows that they are there, and all ledgers say the same.
+/// Every task has ended for which somebody holds what it needs, also those of which no client knows that they are there; the
+/// others wait, and end too when somebody does. And all ledgers say the same.
 pub(super) async fn final_state(world: &Arc<World>) {
+    if !all_end(world, could_run).await {
+        return;
+    }
+    if !unmet(world).is_empty() {
+        // An attempt that was lost before the healing may still be on its way into the journal.
+        tokio::time::sleep(QUIET).await;
+    }
+    let waiting = unmet(world);
+    world.audit.unmet(waiting.len());
+    if !waiting.is_empty() {
+        tokio::time::sleep(QUIET).await;
+        if unmet(world) != waiting {
+            world.audit.violation(&format!("nobody holds what they need: {waiting:?} became {:?}", unmet(world)));
+        }
+        world.make_one_whole();
+        if demand(world).await.is_none() || !all_end(world, |_, _| true).await {
+            return;
+        }
+    }
+    agree(world).await;
+}
+
+fn leader(world: &World) -> Option<Arc<Life>> {
+    world.lives().into_iter().find(|life| life.node.acting().is_some())
+}
+
+/// Waits until every one of these tasks has ended.
+async fn all_end(world: &Arc<World>, which: fn(&World, TaskId) -> bool) -> bool {
     let acknowledged = world.audit.acknowledged_tasks();
     let mut before = usize::MAX;
     while before > 0 {
         let mut left = 0;
         let ended = within(world, PROGRESS, "no further task has ended", || {
-            let leader = world.lives().into_iter().find(|life| life.node.acting().is_some());
-            let Some(leader) = leader else { return Err("no leader".to_owned()) };
-            let open = open_tasks(&leader, &acknowledged);
+            let Some(leader) = leader(world) else { return Err("no leader".to_owned()) };
+            let open = open_tasks(&leader, &acknowledged, |task| which(world, task));
             left = open.len();
             if left < before { Ok(()) } else { Err(open.into_iter().take(5).collect::<Vec<_>>().join(", ")) }
         });
         if ended.await.is_none() {
-            return;
+            return false;
         }
         before = left;
     }
+    true
+}
+
+/// The tasks that wait for a node that holds what they need, with how many attempts of each were counted.
+fn unmet(world: &World) -> Vec<(TaskId, usize)> {
+    let furthest = world.lives().into_iter().max_by_key(|life| life.node.ledger().applied_index().unwrap_or(0));
+    let Some(life) = furthest else { return Vec::new() };
+    let last = life.node.ledger().last_task().ok().flatten().unwrap_or_default();
+    let record = |task| life.node.ledger().task(task).ok().flatten();
+    let waits = (1..=last.0).map(TaskId).filter(|task| !could_run(world, *task)).filter_map(record);
+    waits.filter(|record| !record.state.is_final()).map(|record| (record.task, record.attempts.len())).collect()
+}
+
+/// Whether somebody lives who would be given the task.
+fn could_run(world: &World, task: TaskId) -> bool {
+    world.audit.queue(task).is_none_or(|queue| world.somebody_could_run(&queue))
+}
+
+/// All nodes have folded everything, and it adds up to the same.
+async fn agree(world: &Arc<World>) {
     let agreed = within(world, AGREEMENT, "nodes have not folded the same entries", || {
         let missing = world.plan.nodes().len() - world.damaged() - world.lives().len();
         let lives = holders(world);
@@ -118,12 +168,12 @@ fn hold_down(world: &World, life: &Life) {
     }
 }
 
-/// What has not ended, and what should be there and is not.
-fn open_tasks(leader: &Life, acknowledged: &[TaskId]) -> Vec<String> {
+/// Which of these tasks have not ended, and what should be there and is not.
+fn open_tasks(leader: &Life, acknowledged: &[TaskId], which: impl Fn(TaskId) -> bool) -> Vec<String> {
     let last = leader.node.ledger().last_task().ok().flatten().unwrap_or_default();
     let missing = acknowledged.iter().copied().filter(|task| *task > last);
     let state = |task: TaskId| match leader.node.ledger().task(task) {
-        Ok(Some(record)) if record.state.is_final() => None,
+        Ok(Some(record)) if record.state.is_final() || !which(task) => None,
         Ok(Some(record)) => Some(format!("task {task} is {}", record.state.name())),
         Ok(None) => Some(format!("task {task} is missing")),
         Err(error) => Some(format!("task {task} can't be read: {error}")),

@@ -10,6 +10,7 @@ use super::audit::Audit;
 use super::chaos::{Injected, split};
 use super::history::History;
 use super::life::{self, Life, Site};
+use super::needs::{self, WHOLE};
 use super::random::Random;
 use super::tasks::Ran;
 use super::time::SimClock;
@@ -22,7 +23,7 @@ use crate::journal::platter::{Faults, Platter};
 use crate::mesh::memory::MemoryNetwork;
 use crate::mesh::{Inboxes, SharedMesh};
 use crate::node::StartError;
-use crate::task::NodeId;
+use crate::task::{NodeId, Queue};
 
 /// See the head of this file.
 pub(super) struct World {
@@ -52,6 +53,8 @@ struct Seat {
     turn: u64,
     /// Its disk makes no sense any more: it stays down.
     damaged: bool,
+    /// From its next life on it holds everything.
+    whole: bool,
 }
 
 impl World {
@@ -60,7 +63,7 @@ impl World {
         let sky = Sky::new(Random::new(plan.seed, 2), trace.clone());
         let mut seat = || {
             let gain = i64::try_from(random.below(100_001)).unwrap_or(0) - 50_000;
-            Seat { platter: Platter::default(), clock: SimClock::new(gain), life: None, turn: 0, damaged: false }
+            Seat { platter: Platter::default(), clock: SimClock::new(gain), life: None, turn: 0, damaged: false, whole: false }
         };
         let history = History::new();
         let seats = plan.nodes().into_iter().map(|node| (node, seat())).collect();
@@ -128,6 +131,23 @@ impl World {
     pub(super) fn audit_now(&self) {
         let acting: Vec<_> = self.lives().iter().filter_map(|life| life.node.acting().map(|term| (life.id, term))).collect();
         self.audit.acting(&acting);
+        for life in self.lives().iter().filter(|life| life.node.acting().is_some()) {
+            self.audit.handed_out(&life.node.handed_out());
+        }
+    }
+
+    /// Whether a node that lives would be given a task of this queue.
+    pub(super) fn somebody_could_run(&self, queue: &Queue) -> bool {
+        self.lives().iter().any(|life| life.could_run(queue))
+    }
+
+    /// Somebody joins, or comes back, who holds everything: the first living node, which serves most.
+    pub(super) fn make_one_whole(self: &Arc<Self>) {
+        let Some(node) = self.lives().first().map(|life| life.id) else { return };
+        if let Some(seat) = self.seats().get_mut(&node) {
+            seat.whole = true;
+        }
+        self.kill(node, Duration::from_millis(10), "ended, to hold everything from its next start on");
     }
 
     /// A node's way into the network.
@@ -152,7 +172,8 @@ impl World {
             seat.turn += 1;
             let seed = self.plan.seed ^ node.0.wrapping_mul(0x5851_f42d_4c95_7f2d) ^ seat.turn << 32;
             let (clock, platter) = (seat.clock.clone(), seat.platter.clone());
-            (Site { node, folder: self.folder.join(name(node)), clock, platter, seed }, seat.turn)
+            let holding = if seat.whole { WHOLE } else { needs::of_life(&self.plan, node, seat.turn) };
+            (Site { node, folder: self.folder.join(name(node)), clock, platter, seed, holding }, seat.turn)
         };
         let started = life::begin(self, site).await;
         let mut seats = self.seats();
