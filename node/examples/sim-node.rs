@@ -192,7 +192,7 @@ fn summary(runs: &[&Run], asked: &Asked, took: Duration) -> ExitCode {
 fn faults(runs: &[&Run]) {
     let sum = |of: &dyn Fn(&Run) -> u64| runs.iter().map(|run| of(run)).sum::<u64>();
     println!(
-        "faults: kills {}, power cuts {}, blackouts {}, power cuts inside a write {}, partitions {}, one-way cuts {}, resets {}, storms {}, full disks {}, failed syncs {}, slow disks {}, leaders behind their followers {}, clock jumps {}",
+        "faults: kills {}, power cuts {}, blackouts {}, power cuts inside a write {}, partitions {}, one-way cuts {}, resets {}, storms {}, full disks {}, failed syncs {}, slow disks {}, leaders behind their followers {}, stopped processes {}, clock jumps {}",
         sum(&|run| run.injected.kills),
         sum(&|run| run.injected.power_cuts),
         sum(&|run| run.injected.blackouts),
@@ -205,6 +205,7 @@ fn faults(runs: &[&Run]) {
         sum(&|run| run.injected.failed_syncs),
         sum(&|run| run.injected.slow_disks),
         sum(&|run| run.injected.outrun),
+        sum(&|run| run.injected.stops),
         sum(&|run| run.injected.clock_jumps),
     );
 }

@@ -49,6 +49,7 @@ pub mod journal;
 pub mod leadership;
 pub mod mesh;
 pub mod node;
+pub(crate) mod process;
 pub mod roster;
 pub mod sandbox;
 #[cfg(any(test, feature = "sim"))]

@@ -4,14 +4,18 @@
 //! entry beside the bytes so that its own ledger need not decode what it has just encoded.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::{AsyncRuntime, OptionalSend};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::codec::{self, EntryError};
 use super::entry::{Entry, Reply};
 use super::snapshot_file::SnapshotFile;
+use crate::process::of_this_process;
 
 openraft::declare_raft_types!(
     /// openraft as this room uses it.
@@ -22,8 +26,63 @@ openraft::declare_raft_types!(
         Node = openraft::EmptyNode,
         Entry = openraft::Entry<Types>,
         SnapshotData = SnapshotFile,
-        AsyncRuntime = openraft::TokioRuntime,
+        AsyncRuntime = Spawner,
 );
+
+/// Tokio, but what the engine starts belongs to this node's process.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Spawner;
+
+type Tokio = openraft::TokioRuntime;
+
+impl AsyncRuntime for Spawner {
+    type JoinError = <Tokio as AsyncRuntime>::JoinError;
+    type JoinHandle<T: OptionalSend + 'static> = <Tokio as AsyncRuntime>::JoinHandle<T>;
+    type Sleep = <Tokio as AsyncRuntime>::Sleep;
+    type Instant = <Tokio as AsyncRuntime>::Instant;
+    type TimeoutError = <Tokio as AsyncRuntime>::TimeoutError;
+    type Timeout<R, T: Future<Output = R> + OptionalSend> = <Tokio as AsyncRuntime>::Timeout<R, T>;
+    type ThreadLocalRng = <Tokio as AsyncRuntime>::ThreadLocalRng;
+    type OneshotSender<T: OptionalSend> = <Tokio as AsyncRuntime>::OneshotSender<T>;
+    type OneshotReceiverError = <Tokio as AsyncRuntime>::OneshotReceiverError;
+    type OneshotReceiver<T: OptionalSend> = <Tokio as AsyncRuntime>::OneshotReceiver<T>;
+
+    fn spawn<T>(future: T) -> Self::JoinHandle<T::Output>
+    where
+        T: Future + OptionalSend + 'static,
+        T::Output: OptionalSend + 'static,
+    {
+        Tokio::spawn(of_this_process(future))
+    }
+
+    fn sleep(duration: Duration) -> Self::Sleep {
+        Tokio::sleep(duration)
+    }
+
+    fn sleep_until(deadline: Self::Instant) -> Self::Sleep {
+        Tokio::sleep_until(deadline)
+    }
+
+    fn timeout<R, F: Future<Output = R> + OptionalSend>(duration: Duration, future: F) -> Self::Timeout<R, F> {
+        Tokio::timeout(duration, future)
+    }
+
+    fn timeout_at<R, F: Future<Output = R> + OptionalSend>(deadline: Self::Instant, future: F) -> Self::Timeout<R, F> {
+        Tokio::timeout_at(deadline, future)
+    }
+
+    fn is_panic(join_error: &Self::JoinError) -> bool {
+        Tokio::is_panic(join_error)
+    }
+
+    fn thread_rng() -> Self::ThreadLocalRng {
+        Tokio::thread_rng()
+    }
+
+    fn oneshot<T: OptionalSend>() -> (Self::OneshotSender<T>, Self::OneshotReceiver<T>) {
+        Tokio::oneshot()
+    }
+}
 
 pub(super) type RaftEntry = openraft::Entry<Types>;
 pub(super) type LogId = openraft::LogId<u64>;

@@ -21,6 +21,7 @@ use super::durable::{self, Durable};
 use super::engine::{LogId, RaftEntry, StorageError, Types, Vote, weight};
 use super::log_writer::{LOG, Operation, Writer, decode_record};
 use super::store::{self, Written};
+use crate::process::of_this_process;
 
 /// The largest sum of entries handed over at once: leaves room in a message for its head, whatever the entries' sizes.
 /// One entry alone may be up to `caller_bytes`, which is less.
@@ -253,7 +254,7 @@ impl LogStore {
 
     async fn perform(&self, operation: Operation) -> Result<(), io::Error> {
         if let Some(here) = self.here.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            tokio::spawn(here.writer.run_here(here.operations, here.limit, here.delay));
+            tokio::spawn(of_this_process(here.writer.run_here(here.operations, here.limit, here.delay)));
         }
         self.operations.send(operation).await.map_err(|_| io::Error::other("the journal's storage thread has ended"))
     }

@@ -18,6 +18,7 @@ use super::engine::{Raft, Vote};
 use super::log_store::LogStore;
 use super::network::{Answer, Ask, Gates};
 use crate::mesh::Incoming;
+use crate::process::of_this_process;
 use crate::task::NodeId;
 
 /// What answering needs.
@@ -55,10 +56,10 @@ impl Server {
         while let Some(incoming) = inbox.recv().await {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let server = Arc::clone(&self);
-            tokio::spawn(async move {
+            tokio::spawn(of_this_process(async move {
                 server.answer(incoming).await;
                 drop(place);
-            });
+            }));
         }
     }
 

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::process::of_this_process;
 use futures::FutureExt;
 use tokio::sync::watch;
 
@@ -44,11 +45,11 @@ impl Stop {
     /// Runs a part of the journal that must not end by a panic: if it does, its state is in doubt and the journal stops.
     pub(super) fn guard(&self, part: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.clone();
-        tokio::spawn(async move {
+        tokio::spawn(of_this_process(async move {
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                 stop.now(format!("{part} panicked; the log above says where"));
             }
-        });
+        }));
     }
 
     /// The same for a part that has a thread of its own.

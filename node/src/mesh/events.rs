@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc};
 
 use super::PeerEvent;
+use crate::process::of_this_process;
 use crate::task::NodeId;
 
 /// Events in the listener's channel.
@@ -32,7 +33,7 @@ impl Events {
     pub(crate) fn channel() -> (Events, mpsc::Receiver<PeerEvent>) {
         let (sender, receiver) = mpsc::channel(CHANNEL);
         let events = Events::default();
-        tokio::spawn(events.clone().carry(sender));
+        tokio::spawn(of_this_process(events.clone().carry(sender)));
         (events, receiver)
     }
 

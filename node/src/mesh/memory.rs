@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::events::Events;
@@ -40,6 +41,8 @@ pub trait Weather: Send + Sync {
 pub struct MemoryNetwork {
     state: Arc<Mutex<State>>,
     weather: Option<Arc<dyn Weather>>,
+    /// The nodes whose processes are stopped, and since when.
+    stopped: Arc<watch::Sender<BTreeMap<NodeId, Instant>>>,
 }
 
 impl std::fmt::Debug for MemoryNetwork {
@@ -102,6 +105,7 @@ impl MemoryNetwork {
 
     /// Takes a node out as if its process had died: the others see it gone.
     pub fn leave(&self, node: NodeId) {
+        self.stopped.send_if_modified(|stopped| stopped.remove(&node).is_some());
         let Some(seat) = self.state().seats.remove(&node) else { return };
         self.vacate(&seat);
     }
@@ -153,6 +157,34 @@ impl MemoryNetwork {
         });
     }
 
+    /// A node's process is stopped: it takes nothing and sends nothing, and what is sent to it lies where it is. After
+    /// [`SILENCE`] the others hold it for lost.
+    pub fn stop(&self, node: NodeId) {
+        let since = Instant::now();
+        self.stopped.send_modify(|stopped| _ = stopped.entry(node).or_insert(since));
+        let network = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(SILENCE).await;
+            if network.stopped.borrow().get(&node) == Some(&since) {
+                network.others(node).into_iter().for_each(|other| network.disconnect(node, other));
+            }
+        });
+    }
+
+    /// It goes on, and finds what was sent to it; those who hold it for lost are linked again.
+    pub fn go_on(&self, node: NodeId) {
+        self.stopped.send_if_modified(|stopped| stopped.remove(&node).is_some());
+        self.others(node).into_iter().for_each(|other| self.connect(node, other));
+    }
+
+    fn others(&self, node: NodeId) -> Vec<NodeId> {
+        self.state().seats.keys().copied().filter(|other| *other != node).collect()
+    }
+
+    fn is_stopped(&self, node: NodeId) -> bool {
+        self.stopped.borrow().contains_key(&node)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,7 +222,8 @@ impl MemoryNetwork {
     fn connect(&self, a: NodeId, b: NodeId) {
         let (Some(a), Some(b)) = (self.seat(a), self.seat(b)) else { return };
         let (x, y) = (a.table.local(), b.table.local());
-        if a.table.link(y).is_some() || self.is_cut(x, y) || self.is_cut(y, x) {
+        let silent = self.is_cut(x, y) || self.is_cut(y, x) || self.is_stopped(x) || self.is_stopped(y);
+        if a.table.link(y).is_some() || silent {
             return;
         }
         let (Ok(a_end), Ok(b_end)) = (a.meet(&b), b.meet(&a)) else { return };
@@ -220,16 +253,23 @@ impl MemoryNetwork {
         let (sender, to) = (intake.from(), receiver.table.local());
         let mut under_way: BTreeMap<(Instant, u64), Frame> = BTreeMap::new();
         let mut sent = 0_u64;
+        let mut stops = self.stopped.subscribe();
         loop {
+            let (sends, takes) = {
+                let stopped = stops.borrow_and_update();
+                (!stopped.contains_key(&sender), !stopped.contains_key(&to))
+            };
             let due = under_way.first_key_value().map_or_else(Instant::now, |((due, _), _)| *due);
             let frame = tokio::select! {
                 biased;
                 () = link.until_ended() => return,
-                () = tokio::time::sleep_until(due), if !under_way.is_empty() => under_way.pop_first().map(|(_, frame)| frame),
-                frame = outlet.next(), if under_way.len() < UNDER_WAY => match frame {
+                Ok(()) = stops.changed() => continue,
+                () = tokio::time::sleep_until(due), if takes && !under_way.is_empty() => under_way.pop_first().map(|(_, frame)| frame),
+                frame = outlet.next(), if sends && under_way.len() < UNDER_WAY => match frame {
                     Some(frame) => match self.weathered(sender, to, &frame) {
-                        None => Some(frame),
-                        Some(copies) => {
+                        None if takes => Some(frame),
+                        copies => {
+                            let copies = copies.unwrap_or_else(|| vec![Duration::ZERO]);
                             for delay in copies {
                                 sent += 1;
                                 under_way.insert((Instant::now() + delay, sent), frame.clone());
@@ -340,6 +380,7 @@ impl Mesh for MemoryMesh {
         if state.seats.get(&node).is_some_and(|seat| Arc::ptr_eq(&seat.table, &self.seat.table)) {
             state.seats.remove(&node);
             drop(state);
+            self.network.stopped.send_if_modified(|stopped| stopped.remove(&node).is_some());
             self.network.vacate(&self.seat);
         }
     }

@@ -14,6 +14,7 @@ use super::{leader_requests, views};
 use crate::admission;
 use crate::api::{ApiError, Request, Response, StatusView};
 use crate::mesh::{self, RequestError, Service};
+use crate::process::of_this_process;
 use crate::task::{IdempotencyKey, NodeId, TaskSpec};
 
 /// How long a request waits for a leader before it gives up.
@@ -151,7 +152,7 @@ pub(super) async fn serve(core: Arc<Core>, mut inbox: tokio::sync::mpsc::Receive
         let Some(reply) = incoming.reply else { continue };
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
         let core = core.clone();
-        tokio::spawn(async move {
+        tokio::spawn(of_this_process(async move {
             let _place = place;
             let answer = match ciborium::from_reader::<Forwarded, _>(&incoming.bytes[..]) {
                 Ok(Forwarded::ToLeader(request)) => answer_as_leader(&core, request).await,
@@ -162,7 +163,7 @@ pub(super) async fn serve(core: Arc<Core>, mut inbox: tokio::sync::mpsc::Receive
             if ciborium::into_writer(&answer, &mut bytes).is_ok() && bytes.len() <= mesh::MAX_MESSAGE {
                 reply.send(Bytes::from(bytes));
             }
-        });
+        }));
     }
 }
 

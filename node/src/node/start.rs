@@ -23,6 +23,7 @@ use crate::journal::{Executor, JournalConfig, JournalError, RaftJournal};
 use crate::leadership::{Belongs, Driver, Failing, Gate, Keep, KeepError, Naming, NarrationKind, Narrator, Sources, Standing};
 use crate::mesh::wire::{self, MeshConfig, MeshError};
 use crate::mesh::{Incoming, PeerEvent};
+use crate::process::of_this_process;
 use crate::sandbox::{Sandbox, SandboxConfig, SandboxError};
 use crate::task::{Findings, Level, Need, NodeId};
 use crate::worker::{DEFAULT_PATH, Handlers, Worker, WorkerConfig};
@@ -333,7 +334,7 @@ fn run_election(
 ) -> Result<Election, StartError> {
     if core.executor == Executor::Inline {
         let run = guard(core.clone(), "the election", Box::pin(driver.run(machine, first, sources)));
-        return Ok(Election::Here(tokio::spawn(run)));
+        return Ok(Election::Here(tokio::spawn(of_this_process(run))));
     }
     let failed = |error: std::io::Error| StartError::System { what: "a thread for the election", detail: error.to_string() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -358,7 +359,7 @@ fn spawn_loops(
     to_election: mpsc::Sender<PeerEvent>,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let mut run = |part, work: BoxFuture<'static, ()>| tasks.spawn(guard(core.clone(), part, work));
+    let mut run = |part, work: BoxFuture<'static, ()>| tasks.spawn(of_this_process(guard(core.clone(), part, work)));
     run("passing on peers", Box::pin(pass_on_peers(core.clone(), queues.peers, to_election)));
     run("the desk", Box::pin(desk::run(core.clone(), queues.desk)));
     run("reporting", Box::pin(member::report(core.clone())));

@@ -37,6 +37,8 @@ pub struct Injected {
     pub outrun: u64,
     /// Bits flipped.
     pub flips: u64,
+    /// Processes that were stopped for a while.
+    pub stops: u64,
     /// Wall clocks set up to an hour off.
     pub clock_jumps: u64,
 }
@@ -75,6 +77,21 @@ pub(super) async fn outrun_leaders(world: Arc<World>, mut random: Random) {
         if cut {
             world.isolate(away, false);
         }
+    }
+}
+
+/// From time to time a process is stopped and goes on, and knows nothing of it: mostly for less than its leader waits for it,
+/// sometimes for much longer.
+pub(super) async fn stop_processes(world: Arc<World>, mut random: Random) {
+    loop {
+        let pause = random.millis(300, 7_000);
+        tokio::time::sleep(pause).await;
+        if world.calm() {
+            return;
+        }
+        let node = world.any_node(&mut random);
+        let time = if random.chance(800) { random.millis(50, 4_000) } else { random.millis(4_000, 20_000) };
+        world.stop(node, time);
     }
 }
 

@@ -137,7 +137,7 @@ impl Client {
         let answer = tokio::select! {
             biased;
             () = life.ended() => return None,
-            answer = tokio::time::timeout(PATIENCE, life.api().handle(request)) => answer.ok()?,
+            answer = tokio::time::timeout(PATIENCE, life.ask(request)) => answer.ok()?,
         };
         match answer {
             Ok(response) => Some(response),

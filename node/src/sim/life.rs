@@ -13,12 +13,13 @@ use super::random::Random;
 use super::tasks::Scripted;
 use super::time::SimClock;
 use super::world::World;
-use crate::api::SharedApi;
+use crate::api::{ApiError, Request, Response};
 use crate::clock::Clock;
 use crate::journal::platter::Platter;
 use crate::journal::{Executor, FoldListener, JournalConfig};
 use crate::leadership::Keep;
 use crate::node::{Node, NodeConfig, SandboxSettings, Secret, StartError, Surroundings};
+use crate::process::Process;
 use crate::task::{Findings, GroupName, NodeId, Pod, Queue};
 
 /// Where a node lives.
@@ -39,12 +40,15 @@ pub(super) struct Life {
     pub(super) node: Node,
     pub(super) holding: Holding,
     groups: Vec<GroupName>,
+    /// Can be stopped and go on.
+    pub(super) process: Process,
     ended: watch::Sender<bool>,
 }
 
 impl Life {
-    pub(super) fn api(&self) -> SharedApi {
-        self.node.api()
+    /// Asks it; as long as it is stopped there is no answer.
+    pub(super) async fn ask(&self, request: Request) -> Result<Response, ApiError> {
+        self.process.run(self.node.api().handle(request)).await
     }
 
     /// Whether it would be given a task of this queue.
@@ -62,11 +66,18 @@ impl Life {
     pub(super) fn end(&self) {
         self.ended.send_replace(true);
         self.node.kill();
+        // What is left of it can end only if it runs.
+        self.process.go_on();
     }
 }
 
 /// Starts a node and listens to what it says and folds.
 pub(super) async fn begin(world: &Arc<World>, site: Site) -> Result<Arc<Life>, StartError> {
+    let process = Process::default();
+    process.run(begin_in(world, site, process.clone())).await
+}
+
+async fn begin_in(world: &Arc<World>, site: Site, process: Process) -> Result<Arc<Life>, StartError> {
     let (id, holding) = (site.node, site.holding);
     std::fs::create_dir_all(&site.folder).map_err(|source| StartError::Folder { path: site.folder.clone(), source })?;
     let config = config(world, &site)?;
@@ -77,7 +88,7 @@ pub(super) async fn begin(world: &Arc<World>, site: Site) -> Result<Arc<Life>, S
     let node = Node::builder(config).start_in(surroundings).await?;
     world.trace.line(&name(id), &format_args!("starts, boot {boot}, holds {}, asked for {}", holding.holds(), holding.required));
     let (ended, _) = watch::channel(false);
-    let life = Arc::new(Life { id, node, holding, groups, ended });
+    let life = Arc::new(Life { id, node, holding, groups, process, ended });
     listen(world, &life);
     Ok(life)
 }

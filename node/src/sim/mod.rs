@@ -3,8 +3,8 @@
 //! A seed enters; a [`Run`] leaves: what was violated, what happened, and a hash of all of it. First comes chaos, with the
 //! invariants looked at after every event; then everything heals, and progress is demanded. In the end the run's history
 //! is judged once more, by `dunlin-history`. Replaced are only the node's
-//! surroundings (`node/surroundings.rs`): mesh, disks, clock, chance, and what runs the attempts. Not simulated: processes
-//! that are paused, libp2p, the sandbox, files beside the journal's two (they are synced when they are written).
+//! surroundings (`node/surroundings.rs`): mesh, disks, clock, chance, and what runs the attempts. Not simulated:
+//! libp2p, the sandbox, files beside the journal's two (they are synced when they are written).
 
 mod audit;
 mod chaos;
@@ -165,6 +165,7 @@ async fn live(plan: Plan, keep: usize, folder: std::path::PathBuf) -> Run {
         .collect();
     let watch = tokio::spawn(watch(Arc::clone(&world)));
     tokio::spawn(chaos::outrun_leaders(Arc::clone(&world), Random::new(plan.seed, 8)));
+    tokio::spawn(chaos::stop_processes(Arc::clone(&world), Random::new(plan.seed, 11)));
     chaos::run(&world, Random::new(plan.seed, 7), plan.chaos).await;
     trace.line(&"swarm", &"everything heals");
     world.heal();

@@ -351,6 +351,27 @@ impl World {
         if power { self.cut_power(leader, restart) } else { self.kill(leader, restart, "killed behind its followers") }
     }
 
+    /// A node's process is stopped for a while: it does nothing, and nobody is told.
+    pub(super) fn stop(self: &Arc<Self>, node: NodeId, time: Duration) {
+        let Some(life) = self.life(node).filter(|_| !self.calm()) else { return };
+        self.count(|injected| injected.stops += 1);
+        self.trace.line(&name(node), &format_args!("is stopped for {time:?}"));
+        life.process.stop();
+        self.network.stop(node);
+        let world = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            world.go_on(&life);
+        });
+    }
+
+    fn go_on(&self, life: &Arc<Life>) {
+        if self.life(life.id).is_some_and(|now| Arc::ptr_eq(&now, life)) {
+            life.process.go_on();
+            self.network.go_on(life.id);
+        }
+    }
+
     /// Cuts a node off from all others, or mends that.
     pub(super) fn isolate(&self, node: NodeId, on: bool) {
         self.trace.line(&"chaos", &format_args!("{} {}", if on { "cuts off" } else { "mends" }, name(node)));
@@ -401,6 +422,7 @@ impl World {
     pub(super) fn heal(self: &Arc<Self>) {
         self.calm.store(true, Ordering::Relaxed);
         self.clear_sky();
+        self.lives().iter().for_each(|life| self.go_on(life));
         let nodes = self.plan.nodes();
         for node in nodes {
             let platter = self.seats().get(&node).map(|seat| seat.platter.clone()).unwrap_or_default();

@@ -18,6 +18,7 @@ use super::output::{LiveChunk, LiveOutput};
 use super::protocol::{Assignment, FRAME_TARGET, MAX_MESSAGES, ToLeader, ToMember};
 use super::run::{Cancel, Runner, WorkerConfig, launch, resolve};
 use super::slots::{Slots, Taken};
+use crate::process::of_this_process;
 use crate::sandbox::{OutputStream, Report};
 use crate::task::{
     AttemptEnd, AttemptNumber, Captured, Fence, HeldAttempt, NodeId, Outcome, Pod, Program, TaskId, TaskSpec, Usage,
@@ -100,7 +101,7 @@ impl Worker {
             changed: Notify::new(),
             rearm: Notify::new(),
         });
-        inner.runtime.spawn(watch_deadlines(Arc::downgrade(&inner)));
+        inner.runtime.spawn(of_this_process(watch_deadlines(Arc::downgrade(&inner))));
         WorkerHandle(inner)
     }
 }
@@ -279,7 +280,7 @@ fn start(inner: &Arc<Inner>, key: Key, spec: TaskSpec) {
         live.close();
         inner.finish(key, if forked { report.of_handler() } else { report });
     };
-    runtime.spawn(run);
+    runtime.spawn(of_this_process(run));
 }
 
 fn start_local(inner: &Arc<Inner>, key: Key, spec: TaskSpec, run: LocalHandler) {
