@@ -18,13 +18,13 @@ use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::capture::Capture;
+use super::capture::{Capture, Meter};
 use super::cgroup::{Account, Group};
 use super::host::Shared;
 use super::shelter::Shelter;
 use super::spec::{Launch, Output, OutputStream, Report};
 use super::supervisor;
-use super::wire::{self, CANCEL, Ended, Lines, Order};
+use super::wire::{self, CANCEL, Ended, FLOODED, Lines, Order};
 use crate::task::{Captured, LostWhy, Outcome, Usage};
 
 /// After the tree is dead its pipes can only be open if somebody outside of it was given them; nobody waits for that.
@@ -49,6 +49,7 @@ struct Ends {
     feed: Feed,
     stdout: Capture,
     stderr: Capture,
+    meter: Arc<Meter>,
 }
 
 impl Report {
@@ -124,7 +125,7 @@ impl Attempt {
     async fn until_ended(&mut self, ends: &mut Ends, launch: &[u8]) -> Option<Ended> {
         let wait_for = self.longest();
         let (mut from, mut to) = ends.control.split();
-        let control = timeout(wait_for, self.converse(&mut from, &mut to, launch));
+        let control = timeout(wait_for, self.converse(&mut from, &mut to, (launch, &ends.meter)));
         let pumps = async { tokio::join!(ends.feed.pump(), ends.stdout.pump(), ends.stderr.pump()) };
         tokio::pin!(control, pumps);
         let mut drained = false;
@@ -142,7 +143,12 @@ impl Attempt {
     }
 
     /// Tells the supervisor what to launch and, if it comes to that, to end it; `None` if it ends without a report.
-    async fn converse(&mut self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, launch: &[u8]) -> Option<Ended> {
+    async fn converse(
+        &mut self,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+        (launch, meter): (&[u8], &Meter),
+    ) -> Option<Ended> {
         let reading = read_ended(from);
         let telling = async {
             // A supervisor that is gone can't be told; its end is seen by the reader.
@@ -152,11 +158,12 @@ impl Attempt {
                     std::future::pending::<()>().await; // Whoever could cancel is gone.
                 }
             };
-            tokio::select! {
-                () = cancelled => {}
-                _ = &mut self.dropped => {}
-            }
-            let _ = to.write_all(&[CANCEL]).await;
+            let word = tokio::select! {
+                () = cancelled => CANCEL,
+                _ = &mut self.dropped => CANCEL,
+                () = meter.passed() => FLOODED,
+            };
+            let _ = to.write_all(&[word]).await;
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -181,11 +188,13 @@ impl Attempt {
         nonblocking(&stdout_read)?;
         nonblocking(&stderr_read)?;
         let limits = &self.launch.limits;
+        let meter = Meter::new(limits.output);
         let ends = Ends {
             control: UnixStream::from_std(ours)?,
             feed,
-            stdout: Capture::new(stdout_read, OutputStream::Stdout, limits.stdout, self.live.clone())?,
-            stderr: Capture::new(stderr_read, OutputStream::Stderr, limits.stderr, self.live.clone())?,
+            stdout: Capture::new(stdout_read, (OutputStream::Stdout, limits.stdout), &meter, self.live.clone())?,
+            stderr: Capture::new(stderr_read, (OutputStream::Stderr, limits.stderr), &meter, self.live.clone())?,
+            meter,
         };
         let cgroup = group.map(Group::entrance).transpose()?;
         Ok((ends, Lines { control: theirs.into(), stdin, stdout, stderr, cgroup }))

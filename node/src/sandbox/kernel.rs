@@ -122,6 +122,26 @@ pub(super) fn loopback_up() -> io::Result<()> {
     checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into()).map(drop)
 }
 
+/// Does `act` with the rights of `user` where files are asked for, /proc's too.
+pub(super) fn with_files_of<T>(user: Option<u32>, act: impl FnOnce() -> T) -> T {
+    let Some(user) = user else { return act() };
+    // SAFETY: these change how this one thread asks for files and nothing else; no memory is passed. What they answer is
+    // the old id, of which there is none to be kept: this process's own is its effective one.
+    unsafe {
+        libc::setfsgid(user);
+        libc::setfsuid(user);
+    }
+    let done = act();
+    // SAFETY: as above.
+    unsafe {
+        libc::setfsuid(rustix::process::geteuid().as_raw());
+        libc::setfsgid(rustix::process::getegid().as_raw());
+    }
+    // A change of ids may open a process to others, by a setting of the machine.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    done
+}
+
 /// Signals every process of this pid namespace but this one, at once.
 ///
 /// # Errors

@@ -20,6 +20,7 @@ mod capture;
 mod cgroup;
 mod confine;
 mod environment;
+mod footprint;
 mod handlers;
 mod host;
 mod kernel;

@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
 
 use super::confine::{self, Grants};
+use super::footprint::Footprint;
 use super::kernel;
 use super::plan::{FIRST_CLOSED_FD, Plan, Step};
 use super::program::{self, Program};
@@ -27,7 +28,7 @@ use super::sys::{self, SingleThreaded, Wake};
 use super::target::{Failure, Locks, Stdio, Target};
 use super::tree;
 use super::watch::{Act, End, Measure, Seen, Watch};
-use super::wire::{self, CANCEL, Ended, Lines, Order};
+use super::wire::{self, CANCEL, Ended, FLOODED, Lines, Order};
 use crate::task::{Network, Outcome, Usage};
 
 /// Supervises one task from its launch to its report.
@@ -48,10 +49,10 @@ pub(super) fn supervise(alone: &SingleThreaded, ids: Ids, lines: Lines) -> io::R
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     drop(stdio); // Otherwise the pipes would never end.
     let (ended, alone) = match born {
-        Ok(target) => {
+        Ok((target, footprint)) => {
             let watch = Watch::new(launch.limits);
             let own_namespace = shelter.birth != Birth::Fork;
-            Supervisor { started, control: &control, target, own_namespace, watch }.run()?
+            Supervisor { started, control: &control, target, own_namespace, watch, footprint }.run()?
         }
         Err(outcome) => (Ended { outcome, usage: Usage { wall: started.elapsed(), ..Usage::default() } }, true),
     };
@@ -68,17 +69,19 @@ struct Birthplace<'a> {
 
 impl Birthplace<'_> {
     /// Brings the target to life, or says why there is none.
-    fn start(&self, ids: Ids, stdio: &Stdio) -> Result<Pid, Outcome> {
+    fn start(&self, ids: Ids, stdio: &Stdio) -> Result<(Pid, Option<Footprint>), Outcome> {
         let program = Program::of(self.launch).map_err(Outcome::NotFound)?;
         let plan = Plan::for_launch(self.launch, self.shelter);
         let scratch = CString::new(self.launch.scratch.as_os_str().as_bytes())
             .map_err(|e| failed("name the scratch directory".to_owned(), &e.into()))?;
         self.surround(ids, &plan)?;
+        let footprint = self.launch.limits.scratch.map(|_| Footprint::of(&self.launch.scratch, self.shelter.user)).transpose();
+        let footprint = footprint.map_err(|e| failed("watch its scratch directory".to_owned(), &e))?;
         let locks = self.locks().map_err(|e| failed("make its locks".to_owned(), &e))?;
         let mut target = Target::prepare(&plan, &program, &scratch, (stdio, &locks));
         let pid = self.alone.spawn_sharing(Target::run, &mut target);
         let pid = pid.map_err(|e| failed("start a process".to_owned(), &e))?;
-        let Some(failure) = target.failure else { return Ok(pid) };
+        let Some(failure) = target.failure else { return Ok((pid, footprint)) };
         // It has ended already; it is taken away so that nothing is left of it.
         let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
         Err(explain(self.launch, &plan, failure))
@@ -136,6 +139,8 @@ struct Supervisor<'a> {
     /// Whether it is the first process of a pid namespace.
     own_namespace: bool,
     watch: Watch,
+    /// Where the scratch directory has a limit.
+    footprint: Option<Footprint>,
 }
 
 impl Supervisor<'_> {
@@ -204,13 +209,15 @@ impl Supervisor<'_> {
         let mut control = self.control;
         match control.read(&mut byte) {
             Ok(1) if byte[0] == CANCEL => Seen::Cancelled,
+            Ok(1) if byte[0] == FLOODED => Seen::Flooded,
             Ok(_) | Err(_) => Seen::NodeGone,
         }
     }
 
-    fn measure(&self) -> Measure {
+    fn measure(&mut self) -> Measure {
         let tree = tree::descendants(tree::own_pid(), &BTreeSet::new());
-        tree::measure(&tree, sys::usage_of_children().0, self.watch.memory_limit())
+        let scratch = self.footprint.as_mut().map_or(0, |footprint| footprint.look(&tree));
+        Measure { scratch, ..tree::measure(&tree, sys::usage_of_children().0, self.watch.memory_limit()) }
     }
 
     /// Signals everybody in the namespace at once; without one the target's group, so that a fork can't slip through, and
@@ -227,7 +234,10 @@ impl Supervisor<'_> {
         signal_all(&tree::descendants(rustix::process::getpid(), &BTreeSet::new()), Some(self.target), signal);
     }
 
-    fn ended(&self) -> Ended {
+    fn ended(&mut self) -> Ended {
+        if let Some(footprint) = self.footprint.as_mut().filter(|_| self.watch.scratch_to_judge().is_some()) {
+            self.watch.left_in_scratch(footprint.last_look());
+        }
         let (cpu, peak) = sys::usage_of_children();
         let usage = Usage { wall: self.started.elapsed(), cpu, memory_peak: peak.max(self.watch.memory_peak()) };
         Ended { outcome: self.watch.outcome(), usage }

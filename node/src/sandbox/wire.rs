@@ -20,6 +20,8 @@ use crate::task::{Outcome, Usage};
 pub(super) const MAX_FRAME: usize = 8 << 20;
 /// The byte that cancels.
 pub(super) const CANCEL: u8 = b'C';
+/// The byte that says that the outputs have passed their limit.
+pub(super) const FLOODED: u8 = b'O';
 /// Descriptors in a launch at most: control, stdin, stdout, stderr and, where there is one, the entrance of its cgroup.
 const DESCRIPTORS: usize = 5;
 /// The packet's first byte; both sides are the same binary, so another value is a fault.

@@ -10,6 +10,7 @@ mod everyday;
 mod harness;
 mod house;
 mod levels;
+mod limits;
 mod soak;
 
 use dunlin_node::sandbox::enter_if_child;
@@ -17,6 +18,6 @@ use dunlin_node::sandbox::enter_if_child;
 fn main() {
     enter_if_child(&cases::handlers());
     cases::enter_if_node();
-    let all = [cases::ALL, escapes::ALL, everyday::ALL, levels::ALL, soak::ALL].concat();
+    let all = [cases::ALL, escapes::ALL, everyday::ALL, levels::ALL, limits::ALL, soak::ALL].concat();
     harness::run(&all)
 }
