@@ -1,7 +1,7 @@
 //! Prints what it costs to start a process and wait for it: through the sandbox at each level and, in turn with it, without.
 //!
-//! `scripts/bench sandbox`, or `cargo run --release -p dunlin-node --example sandbox_speed [RUNS [MEGABYTES]]`; the megabytes
-//! stand for a loaded node's memory. A line is `workload<TAB>system<TAB>n<TAB>value<TAB>unit`. `SANDBOX_FOLDER` says where
+//! `scripts/bench sandbox`, or `cargo run --release -p dunlin-node --example sandbox_speed [RUNS [MEGABYTES [SYSTEM]]]`; the megabytes
+//! stand for a loaded node's memory; a system named (`full`) is measured alone. A line is `workload<TAB>system<TAB>n<TAB>value<TAB>unit`. `SANDBOX_FOLDER` says where
 //! the scratch folders are (not in /tmp, where a task has none of its own).
 
 use std::collections::BTreeMap;
@@ -112,7 +112,10 @@ async fn measure() -> Result<(), Fault> {
     std::fs::set_permissions(&root, std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
     let (runs, megabytes) = (argument(1, 400), argument(2, 200));
     let ballast = vec![1_u8; megabytes << 20];
-    let systems = systems(&root)?;
+    let mut systems = systems(&root)?;
+    if let Some(only) = std::env::args().nth(3) {
+        systems.retain(|system| system.name == only);
+    }
     latencies(&systems, runs).await?;
     rates(&systems, runs).await?;
     drop(ballast);
@@ -138,7 +141,7 @@ async fn latencies(systems: &[std::sync::Arc<System>], runs: usize) -> Result<()
             println!("sandbox-start-p{percent}\t{}\t{runs}\t{:.3}\tms", system.name, at(times, percent));
         }
     }
-    for (system, own) in systems.iter().zip(&times).skip(1) {
+    for (system, own) in systems.iter().zip(&times).filter(|_| systems[0].sandbox.is_none()).skip(1) {
         println!("sandbox-start-ratio\t{}/posix_spawn\t{runs}\t{:.2}\tratio", system.name, at(own, 50) / at(&times[0], 50));
     }
     Ok(())
@@ -164,7 +167,7 @@ async fn rates(systems: &[std::sync::Arc<System>], runs: usize) -> Result<(), Fa
 /// How much more memory this process takes while a task writes a gigabyte.
 async fn memory(systems: &[std::sync::Arc<System>]) -> Result<(), Fault> {
     let flood = format!("head -c {FLOOD} /dev/zero");
-    for system in systems.iter().skip(1) {
+    for system in systems.iter().filter(|system| system.sandbox.is_some()) {
         system.run(usize::MAX, &["/bin/true"]).await?;
         std::fs::write("/proc/self/clear_refs", "5")?; // The high-water mark begins anew.
         let before = status("VmRSS:")?;

@@ -89,11 +89,11 @@ impl Foundation {
         }
     }
 
-    /// Makes the ruleset of one launch.
+    /// Makes the ruleset of one launch, up to what only that launch is granted.
     ///
     /// # Errors
     /// If the kernel refuses it.
-    pub(super) fn ruleset(&self, writable: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+    pub(super) fn begin(&self) -> io::Result<Begun> {
         let abi = self.abi;
         let mut ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
@@ -106,9 +106,6 @@ impl Foundation {
             ruleset = ruleset.scope(Scope::from_all(abi)).map_err(refused)?;
         }
         let mut ruleset = ruleset.create().map_err(refused)?;
-        for folder in writable {
-            ruleset = allow(ruleset, *folder, AccessFs::from_all(abi))?;
-        }
         for Granted { path, opened, access } in &self.granted {
             ruleset = match opened {
                 Some(opened) => allow(ruleset, opened.as_fd(), *access)?,
@@ -117,6 +114,27 @@ impl Foundation {
                     None => ruleset,
                 },
             };
+        }
+        Ok(Begun { abi, ruleset })
+    }
+}
+
+/// A ruleset that lacks what one launch may write in. It serves one launch only: a rule can't be taken back.
+#[derive(Debug)]
+pub(super) struct Begun {
+    abi: ABI,
+    ruleset: RulesetCreated,
+}
+
+impl Begun {
+    /// Adds the folders to write in.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub(super) fn finish(self, writable: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+        let Begun { abi, mut ruleset } = self;
+        for folder in writable {
+            ruleset = allow(ruleset, *folder, AccessFs::from_all(abi))?;
         }
         Option::<OwnedFd>::from(ruleset).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))
     }

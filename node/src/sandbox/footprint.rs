@@ -130,7 +130,9 @@ impl Footprint {
 /// What one name of a file stands for: with two names each is half of it, however many of them are here.
 fn share(stat: &Stat, is_directory: bool) -> u64 {
     let bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK);
-    if is_directory { bytes } else { bytes / u64::from(stat.st_nlink).max(1) }
+    #[allow(clippy::useless_conversion)] // It is narrower on other architectures.
+    let names = u64::from(stat.st_nlink).max(1);
+    if is_directory { bytes } else { bytes / names }
 }
 
 /// Opens the directory `name`, never through a link. One that its owner may not list is made listable: otherwise it would
@@ -249,7 +251,7 @@ mod tests {
         let (_folder, scratch) = scratch();
         fs::create_dir(scratch.join("closed")).unwrap();
         fs::write(scratch.join("closed/data"), vec![1; MIB]).unwrap();
-        fs::set_permissions(scratch.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(scratch.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         near(Footprint::of(&scratch, None).unwrap().look(&[]), MIB);
     }
 

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, WaitOptions};
 
-use super::confine::Foundation;
+use super::confine::{Begun, Foundation};
 use super::footprint::Footprint;
 use super::plan::{self, FIRST_CLOSED_FD, Plan, Step};
 use super::program::{self, Program};
@@ -31,6 +31,8 @@ pub(super) struct Prepared<'a> {
     /// Where it has namespaces of its own.
     surroundings: Option<Surroundings<'a>>,
     foundation: Option<Foundation>,
+    /// The next task's ruleset, as far as it can be made.
+    begun: Option<Begun>,
     filter: Option<(Policy, Vec<Instruction>)>,
 }
 
@@ -44,7 +46,7 @@ pub(super) struct Born {
 impl<'a> Prepared<'a> {
     /// Prepares all of `ground`; the outcome of every task that is asked for if that fails.
     pub(super) fn lay(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground) -> Result<Self, Outcome> {
-        let mut prepared = Prepared { alone, ground, surroundings: None, foundation: None, filter: None };
+        let mut prepared = Prepared { alone, ground, surroundings: None, foundation: None, begun: None, filter: None };
         let steps = plan::prepared(ground);
         if !steps.is_empty() {
             // Its zygote is closed to others, and so would be its own /proc files, which the next steps write to.
@@ -56,7 +58,13 @@ impl<'a> Prepared<'a> {
             prepared.surroundings = Some(surroundings);
         }
         prepared.foundation = (ground.shelter.landlock > 0).then(|| Foundation::lay(&ground.shelter));
+        prepared.begin();
         Ok(prepared)
+    }
+
+    /// What fails here is tried again, and told, when a task has come.
+    fn begin(&mut self) {
+        self.begun = self.foundation.as_ref().and_then(|foundation| foundation.begin().ok());
     }
 
     /// Brings the program of an order to life, or says why there is none.
@@ -100,7 +108,8 @@ impl<'a> Prepared<'a> {
             };
             let writable: Vec<_> = std::iter::once(&scratch).chain(&own).map(AsFd::as_fd).collect();
             // Above the three that the target takes as its standard input and outputs before it needs this one.
-            locks.ruleset = Some(rustix::io::fcntl_dupfd_cloexec(foundation.ruleset(&writable)?, FIRST_CLOSED_FD)?);
+            let begun = self.begun.take().map_or_else(|| foundation.begin(), Ok)?;
+            locks.ruleset = Some(rustix::io::fcntl_dupfd_cloexec(begun.finish(&writable)?, FIRST_CLOSED_FD)?);
         }
         if shelter.seccomp {
             let policy = shelter.policy(&launch.limits);
@@ -121,7 +130,9 @@ impl<'a> Prepared<'a> {
 
     /// Takes away what was the last task's.
     pub(super) fn dismiss(&mut self) -> io::Result<()> {
-        self.surroundings.as_mut().map_or(Ok(()), Surroundings::dismiss)
+        self.surroundings.as_mut().map_or(Ok(()), Surroundings::dismiss)?;
+        self.begin();
+        Ok(())
     }
 
     /// Whether it is the first process of a pid namespace.

@@ -291,7 +291,7 @@ fn wait_for(pid: Pid) {
 /// Takes on a ruleset that grants no folder to write in, and sees whether it holds.
 fn restricted(abi: u32) -> io::Result<()> {
     let shelter = Shelter { landlock: abi, network: Network::None, ..Shelter::default() };
-    let ruleset = Foundation::lay(&shelter).ruleset(&[])?;
+    let ruleset = Foundation::lay(&shelter).begin()?.finish(&[])?;
     rustix::thread::set_no_new_privs(true)?;
     kernel::landlock_restrict(ruleset.as_fd())?;
     match std::fs::read_dir("/") {

@@ -161,7 +161,6 @@ mod tests {
     use std::path::Path;
 
     use super::super::scratch::ScratchRoot;
-    use super::*;
 
     fn reused(change: impl FnOnce(&Path)) -> bool {
         let folder = tempfile::tempdir().unwrap();
