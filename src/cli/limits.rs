@@ -32,6 +32,12 @@ pub(super) struct LimitArgs {
     /// The largest file that it may write
     #[arg(long, value_name = "SIZE", value_parser = size)]
     file_size: Option<u64>,
+    /// Disk that its scratch folder may take, as `du` counts it; looked at about every 50 ms
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    scratch: Option<u64>,
+    /// How much it may write to its two outputs together, kept or not
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    output_limit: Option<u64>,
     /// How much of each of its outputs is kept (the end of it), at most 512KiB
     #[arg(long, value_name = "SIZE", value_parser = kept)]
     stdout_limit: Option<u32>,
@@ -68,6 +74,8 @@ impl LimitArgs {
             processes: self.pids,
             open_files: self.files,
             file_size: self.file_size,
+            scratch: self.scratch,
+            output: self.output_limit,
             stdout: self.stdout_limit,
             stderr: self.stdout_limit,
             grace: self.grace,

@@ -86,6 +86,8 @@ fn limits(b: &mut Builder<'_>) -> Result<ResolvedLimits, ConfigError> {
         stderr: b.take("tasks.stderr", text("256KiB"), kept)?,
         memory: b.take("tasks.memory", text("none"), |value| unless_none(value, parse_size))?,
         processes: b.take("tasks.processes", text("none"), |value| unless_none(value, count))?,
+        scratch: b.take("tasks.scratch", text("none"), |value| unless_none(value, positive_size))?,
+        output: b.take("tasks.output", text("none"), |value| unless_none(value, positive_size))?,
         open_files: b.take("tasks.open_files", Value::Number(1024), |value| whole(value, 16, 1 << 20))?,
         ..ResolvedLimits::default()
     })
@@ -115,6 +117,13 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err("it must be longer than nothing; \"none\" is no limit".to_owned()),
         duration => Ok(duration),
+    }
+}
+
+fn positive_size(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        0 => Err("it must be more than nothing; \"none\" is no limit".to_owned()),
+        size => Ok(size),
     }
 }
 

@@ -92,6 +92,13 @@ pub(super) const KEYS: &[Key] = &[
     key("tasks.stderr", Kind::Text, "\"256KiB\"", &["The same for standard error."]),
     key("tasks.memory", Kind::Text, "\"none\"", &["Memory of a task's whole process tree."]),
     key("tasks.processes", Kind::Text, "\"none\"", &["Processes and threads of a task at once."]),
+    key(
+        "tasks.scratch",
+        Kind::Text,
+        "\"none\"",
+        &["Disk that a task's scratch folder may take, as `du` counts it; looked at about every 50 ms."],
+    ),
+    key("tasks.output", Kind::Text, "\"none\"", &["How much a task may write to its two outputs together, kept or not."]),
     key("tasks.open_files", Kind::Number, "1024", &["Open files of each of a task's processes."]),
     key(
         "sandbox.level",

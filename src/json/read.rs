@@ -44,6 +44,8 @@ struct Described {
     timeout: Option<Quantity>,
     memory: Option<u64>,
     processes: Option<u32>,
+    scratch: Option<u64>,
+    output: Option<u64>,
     grace: Option<Quantity>,
     attempts: Option<u32>,
     retry_on_failure: Option<bool>,
@@ -96,6 +98,8 @@ fn typed(task: Described) -> Result<(TaskSpec, Option<IdempotencyKey>), String> 
             grace: task.grace.map(Quantity::duration).transpose().map_err(|why| format!("`grace`: {why}"))?,
             memory: task.memory,
             processes: task.processes,
+            scratch: task.scratch,
+            output: task.output,
             ..Limits::default()
         },
         retry: RetryPolicy {

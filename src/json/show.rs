@@ -75,6 +75,8 @@ fn spec(spec: &TaskSpec) -> Value {
     limit("processes", spec.limits.processes.map(Value::from));
     limit("open_files", spec.limits.open_files.map(Value::from));
     limit("file_size_bytes", spec.limits.file_size.map(Value::from));
+    limit("scratch_bytes", spec.limits.scratch.map(Value::from));
+    limit("output_bytes", spec.limits.output.map(Value::from));
     limit("stdout_bytes", spec.limits.stdout.map(Value::from));
     limit("stderr_bytes", spec.limits.stderr.map(Value::from));
     limit("grace_seconds", spec.limits.grace.map(seconds));

@@ -5,26 +5,25 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::pipe::PipeFlags;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Sender;
 use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::capture::Capture;
+use super::capture::{Capture, Meter};
 use super::cgroup::{Account, Group};
+use super::crew::Ordered;
 use super::host::Shared;
 use super::shelter::Shelter;
 use super::spec::{Launch, Output, OutputStream, Report};
 use super::supervisor;
-use super::wire::{self, CANCEL, Ended, Lines, Order};
+use super::wire::{self, CANCEL, Ended, FLOODED, Lines, Order};
 use crate::task::{Captured, LostWhy, Outcome, Usage};
 
 /// After the tree is dead its pipes can only be open if somebody outside of it was given them; nobody waits for that.
@@ -41,14 +40,16 @@ pub(super) struct Attempt {
     /// Closed when nobody waits for the report any more.
     pub(super) dropped: oneshot::Receiver<()>,
     pub(super) live: Option<mpsc::Sender<Output>>,
+    /// Whether the supervisor was told to end it.
+    pub(super) told: bool,
 }
 
 /// The node's ends.
 struct Ends {
-    control: UnixStream,
     feed: Feed,
     stdout: Capture,
     stderr: Capture,
+    meter: Arc<Meter>,
 }
 
 impl Report {
@@ -80,8 +81,8 @@ impl Attempt {
             Err(error) => return Report::without_outputs(fault("make a cgroup")(error)),
         };
         let scratch = match shared.scratch.make(&self.launch.scratch, shelter.user).map_err(fault("make the scratch directory")) {
-            Ok((scratch, path)) => {
-                self.launch.scratch = path; // Absolute: the zygote stands elsewhere.
+            Ok(scratch) => {
+                self.launch.scratch.clone_from(&scratch.path); // Absolute: the zygote stands elsewhere.
                 scratch
             }
             Err(outcome) => {
@@ -97,8 +98,8 @@ impl Attempt {
             counted(&mut report, &group, limit);
             let _ = tokio::task::spawn_blocking(move || group.remove()).await;
         }
-        if !shared.scratch.remove_empty(&scratch) {
-            let removed = tokio::task::spawn_blocking(move || shared.scratch.remove(&scratch)).await;
+        if !shared.scratch.put_away_quickly(&scratch) {
+            let removed = tokio::task::spawn_blocking(move || shared.scratch.put_away(&scratch)).await;
             if let Ok(Err(error)) = removed {
                 tracing::warn!(%error, "a scratch directory could not be removed");
             }
@@ -108,23 +109,33 @@ impl Attempt {
 
     async fn run_in_scratch(mut self, shelter: Shelter, group: Option<&Group>) -> Result<Report, Outcome> {
         let (mut ends, lines) = self.open(group).map_err(fault("open its pipes"))?;
-        let birth = shelter.birth;
-        let order = Order { launch: self.launch.clone(), shelter };
-        let launch = wire::frame(&order).map_err(fault("describe the launch"))?;
-        self.shared.launch(birth, &lines).await.map_err(fault("start a supervisor"))?;
+        let order = Order { launch: self.launch.clone(), user: shelter.user };
+        let frame = wire::frame(&order).map_err(fault("describe the launch"))?;
+        let ground = self.shared.ground(&shelter, &self.launch.limits);
+        let ordered = self.shared.order(&ground, &frame, &lines).await;
+        let Ordered { mut hand, sent } = ordered.map_err(fault("start a supervisor"))?;
         drop(lines); // Otherwise the pipes would never end.
 
-        let ended = self.until_ended(&mut ends, &launch).await;
-        let lost = || Ended { outcome: Outcome::Lost(LostWhy::SupervisorDied), usage: Usage::default() };
-        let Ended { outcome, usage } = ended.unwrap_or_else(lost);
+        let (mut from, mut to) = hand.control.split();
+        let ended = self.until_ended(&mut ends, (&mut from, &mut to), &frame[sent.min(frame.len())..]).await;
+        let lost = || Ended { outcome: Outcome::Lost(LostWhy::SupervisorDied), usage: Usage::default(), again: false };
+        let Ended { outcome, usage, again } = ended.unwrap_or_else(lost);
+        // One that was told something may find that on its line where the next order should be.
+        if again && !self.told {
+            hand.rest();
+        }
         Ok(Report { outcome, stdout: ends.stdout.finish(), stderr: ends.stderr.finish(), usage })
     }
 
     /// Feeds, reads and listens until the supervisor has reported and the outputs have ended.
-    async fn until_ended(&mut self, ends: &mut Ends, launch: &[u8]) -> Option<Ended> {
+    async fn until_ended(
+        &mut self,
+        ends: &mut Ends,
+        (from, to): (&mut ReadHalf<'_>, &mut WriteHalf<'_>),
+        rest: &[u8],
+    ) -> Option<Ended> {
         let wait_for = self.longest();
-        let (mut from, mut to) = ends.control.split();
-        let control = timeout(wait_for, self.converse(&mut from, &mut to, launch));
+        let control = timeout(wait_for, self.converse(from, to, (rest, &ends.meter)));
         let pumps = async { tokio::join!(ends.feed.pump(), ends.stdout.pump(), ends.stderr.pump()) };
         tokio::pin!(control, pumps);
         let mut drained = false;
@@ -141,22 +152,29 @@ impl Attempt {
         ended
     }
 
-    /// Tells the supervisor what to launch and, if it comes to that, to end it; `None` if it ends without a report.
-    async fn converse(&mut self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, launch: &[u8]) -> Option<Ended> {
+    /// Tells the supervisor the rest of its order and, if it comes to that, to end it; `None` if it ends without a report.
+    async fn converse(
+        &mut self,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+        (rest, meter): (&[u8], &Meter),
+    ) -> Option<Ended> {
         let reading = read_ended(from);
         let telling = async {
             // A supervisor that is gone can't be told; its end is seen by the reader.
-            let _ = to.write_all(launch).await;
+            let _ = to.write_all(rest).await;
             let cancelled = async {
                 if self.cancel.wait_for(|cancelled| *cancelled).await.is_err() {
                     std::future::pending::<()>().await; // Whoever could cancel is gone.
                 }
             };
-            tokio::select! {
-                () = cancelled => {}
-                _ = &mut self.dropped => {}
-            }
-            let _ = to.write_all(&[CANCEL]).await;
+            let word = tokio::select! {
+                () = cancelled => CANCEL,
+                _ = &mut self.dropped => CANCEL,
+                () = meter.passed() => FLOODED,
+            };
+            self.told = true;
+            let _ = to.write_all(&[word]).await;
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -173,22 +191,21 @@ impl Attempt {
     }
 
     fn open(&mut self, group: Option<&Group>) -> io::Result<(Ends, Lines)> {
-        let (ours, theirs) = StdUnixStream::pair()?;
-        ours.set_nonblocking(true)?;
         let (feed, stdin) = Feed::open(std::mem::take(&mut self.stdin), &self.shared)?;
         let (stdout_read, stdout) = pipe()?;
         let (stderr_read, stderr) = pipe()?;
         nonblocking(&stdout_read)?;
         nonblocking(&stderr_read)?;
         let limits = &self.launch.limits;
+        let meter = Meter::new(limits.output);
         let ends = Ends {
-            control: UnixStream::from_std(ours)?,
             feed,
-            stdout: Capture::new(stdout_read, OutputStream::Stdout, limits.stdout, self.live.clone())?,
-            stderr: Capture::new(stderr_read, OutputStream::Stderr, limits.stderr, self.live.clone())?,
+            stdout: Capture::new(stdout_read, (OutputStream::Stdout, limits.stdout), &meter, self.live.clone())?,
+            stderr: Capture::new(stderr_read, (OutputStream::Stderr, limits.stderr), &meter, self.live.clone())?,
+            meter,
         };
         let cgroup = group.map(Group::entrance).transpose()?;
-        Ok((ends, Lines { control: theirs.into(), stdin, stdout, stderr, cgroup }))
+        Ok((ends, Lines { stdin, stdout, stderr, cgroup }))
     }
 }
 

@@ -6,10 +6,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use tokio::net::unix::pipe::Receiver;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::spec::{Output, OutputStream};
 use crate::task::Captured;
@@ -43,18 +45,52 @@ impl Tail {
     }
 }
 
+/// What both outputs of a task have written together.
+#[derive(Debug)]
+pub(super) struct Meter {
+    limit: Option<u64>,
+    written: AtomicU64,
+    passed: Notify,
+}
+
+impl Meter {
+    pub(super) fn new(limit: Option<u64>) -> Arc<Meter> {
+        Arc::new(Meter { limit, written: AtomicU64::new(0), passed: Notify::new() })
+    }
+
+    fn add(&self, bytes: usize) {
+        let Some(limit) = self.limit else { return };
+        let before = self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        if before <= limit && before.saturating_add(bytes as u64) > limit {
+            self.passed.notify_one();
+        }
+    }
+
+    /// Waits until the limit is passed, for ever if there is none. For one waiter.
+    pub(super) async fn passed(&self) {
+        self.passed.notified().await;
+    }
+}
+
 /// One output while it is read.
 pub(super) struct Capture {
     pipe: Receiver,
     stream: OutputStream,
     tail: Tail,
+    meter: Arc<Meter>,
     live: Option<mpsc::Sender<Output>>,
 }
 
 impl Capture {
-    pub(super) fn new(pipe: OwnedFd, stream: OutputStream, limit: u32, live: Option<mpsc::Sender<Output>>) -> io::Result<Self> {
+    pub(super) fn new(
+        pipe: OwnedFd,
+        (stream, limit): (OutputStream, u32),
+        meter: &Arc<Meter>,
+        live: Option<mpsc::Sender<Output>>,
+    ) -> io::Result<Self> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(Capture { pipe: Receiver::from_owned_fd_unchecked(pipe)?, stream, tail: Tail::new(limit), live })
+        let pipe = Receiver::from_owned_fd_unchecked(pipe)?;
+        Ok(Capture { pipe, stream, tail: Tail::new(limit), meter: Arc::clone(meter), live })
     }
 
     /// Reads until every writer is gone. May be dropped at any moment; what was read so far is kept.
@@ -73,6 +109,7 @@ impl Capture {
 
     fn take(&mut self, chunk: &mut BytesMut) {
         self.tail.push(chunk);
+        self.meter.add(chunk.len());
         match &self.live {
             Some(live) if !live.is_closed() => {
                 let _ = live.try_send(Output { stream: self.stream, bytes: chunk.split().freeze() });
@@ -89,6 +126,20 @@ impl Capture {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_meter_tells_once_and_only_of_what_is_limited() {
+        let meter = Meter::new(Some(10));
+        meter.add(10);
+        assert!(futures::FutureExt::now_or_never(meter.passed()).is_none());
+        meter.add(1);
+        meter.passed().await;
+        meter.add(u32::MAX as usize);
+        assert!(futures::FutureExt::now_or_never(meter.passed()).is_none());
+        let free = Meter::new(None);
+        free.add(usize::MAX);
+        assert!(futures::FutureExt::now_or_never(free.passed()).is_none());
+    }
 
     #[test]
     fn the_tail_is_the_last_bytes_however_they_came() {

@@ -1,7 +1,8 @@
 //! The Landlock ruleset of a launch: an allow-list of what a task may read, and its scratch folder to write in.
 //!
-//! In come paths, out comes a descriptor with which the target restricts itself. Landlock can't take away again what it
-//! has granted, so a granted folder that has something hidden below it is granted entry by entry, and never `/`.
+//! In comes what a task may reach, out comes a descriptor for each launch with which its target restricts itself. What does
+//! not depend on the launch is looked up and opened once. Landlock can't take away again what it has granted, so a granted
+//! folder that has something hidden below it is granted entry by entry, and never `/`.
 //!
 //! Source: `Documentation/userspace-api/landlock.rst` of Linux.
 
@@ -16,6 +17,8 @@ use landlock::{
 use rustix::fs::{Mode, OFlags};
 
 use super::handlers::THIS_PROGRAM;
+use super::shelter::Shelter;
+use crate::task::Network;
 
 /// What programs are made of.
 const READABLE: [&str; 10] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/proc", "/sys"];
@@ -24,51 +27,121 @@ const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random"
 /// Folders taken apart around what is hidden, one level each; what is deeper is not granted at all.
 const MAX_DEPTH: usize = 8;
 
-/// What one launch may reach.
-pub(super) struct Grants<'a> {
-    /// The version of the kernel's interface.
-    pub(super) abi: u32,
-    /// Read and write.
-    pub(super) writable: &'a [BorrowedFd<'a>],
-    /// Read, beside what programs are made of.
-    pub(super) read: &'a [PathBuf],
-    /// Neither, wherever it lies.
-    pub(super) hidden: &'a [PathBuf],
+/// Paths held open for the next launches; further ones are opened for each.
+const MAX_OPEN: usize = 128;
+
+/// What every launch on one ground is granted.
+#[derive(Debug)]
+pub(super) struct Foundation {
+    abi: ABI,
     /// Whether any TCP port may be used.
-    pub(super) tcp: bool,
+    tcp: bool,
+    granted: Vec<Granted>,
 }
 
-/// Makes the ruleset.
-///
-/// # Errors
-/// If the kernel refuses it; a granted path that does not exist is passed over.
-pub(super) fn ruleset(grants: &Grants<'_>) -> io::Result<OwnedFd> {
-    let abi = known(grants.abi);
-    let mut ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(abi))
-        .map_err(refused)?;
-    if !grants.tcp && !AccessNet::from_all(abi).is_empty() {
-        ruleset = ruleset.handle_access(AccessNet::from_all(abi)).map_err(refused)?;
+#[derive(Debug)]
+struct Granted {
+    path: PathBuf,
+    opened: Option<OwnedFd>,
+    access: BitFlags<AccessFs>,
+}
+
+impl Foundation {
+    /// Looks up all that there is. A path that does not exist is passed over.
+    pub(super) fn lay(shelter: &Shelter) -> Foundation {
+        let abi = known(shelter.landlock);
+        let mut foundation = Foundation { abi, tcp: shelter.network != Network::None, granted: Vec::new() };
+        for device in DEVICES {
+            let access = AccessFs::ReadFile | AccessFs::WriteFile | (AccessFs::from_file(abi) & AccessFs::IoctlDev);
+            foundation.grant(Path::new(device), access);
+        }
+        let system = READABLE.map(PathBuf::from);
+        for path in system.iter().chain(&shelter.read) {
+            foundation.grant_around(path, &shelter.hidden, MAX_DEPTH);
+        }
+        // A handler is this program again, wherever it lies.
+        foundation.grant(Path::new(THIS_PROGRAM), AccessFs::ReadFile | AccessFs::Execute);
+        foundation
     }
-    if !Scope::from_all(abi).is_empty() {
-        ruleset = ruleset.scope(Scope::from_all(abi)).map_err(refused)?;
+
+    fn grant(&mut self, path: &Path, access: BitFlags<AccessFs>) {
+        let Some(opened) = open(path) else { return };
+        let is_folder = rustix::fs::fstat(&opened).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
+        // Rights that only folders have can't be granted on a file.
+        let of_files = AccessFs::Execute | AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
+        let access = if is_folder { access } else { access & of_files };
+        let opened = Some(opened).filter(|_| self.granted.len() < MAX_OPEN);
+        self.granted.push(Granted { path: path.to_owned(), opened, access });
     }
-    let mut ruleset = ruleset.create().map_err(refused)?;
-    for folder in grants.writable {
-        ruleset = allow(ruleset, *folder, AccessFs::from_all(abi))?;
+
+    /// Grants `path`, or if something below it is hidden, everything in it beside that.
+    fn grant_around(&mut self, path: &Path, hidden: &[PathBuf], depth: usize) {
+        if hidden.iter().any(|hidden| path.starts_with(hidden)) {
+            return;
+        }
+        if !hidden.iter().any(|hidden| hidden.starts_with(path)) {
+            return self.grant(path, AccessFs::from_read(self.abi));
+        }
+        if depth > 0 {
+            for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+                self.grant_around(&entry.path(), hidden, depth - 1);
+            }
+        }
     }
-    for device in DEVICES {
-        let access = AccessFs::ReadFile | AccessFs::WriteFile | (AccessFs::from_file(abi) & AccessFs::IoctlDev);
-        ruleset = allow_path(ruleset, Path::new(device), access)?;
+
+    /// Makes the ruleset of one launch, up to what only that launch is granted.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub(super) fn begin(&self) -> io::Result<Begun> {
+        let abi = self.abi;
+        let mut ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(abi))
+            .map_err(refused)?;
+        if !self.tcp && !AccessNet::from_all(abi).is_empty() {
+            ruleset = ruleset.handle_access(AccessNet::from_all(abi)).map_err(refused)?;
+        }
+        if !Scope::from_all(abi).is_empty() {
+            ruleset = ruleset.scope(Scope::from_all(abi)).map_err(refused)?;
+        }
+        let mut ruleset = ruleset.create().map_err(refused)?;
+        for Granted { path, opened, access } in &self.granted {
+            ruleset = match opened {
+                Some(opened) => allow(ruleset, opened.as_fd(), *access)?,
+                None => match open(path) {
+                    Some(opened) => allow(ruleset, opened.as_fd(), *access)?,
+                    None => ruleset,
+                },
+            };
+        }
+        Ok(Begun { abi, ruleset })
     }
-    let system = READABLE.map(PathBuf::from);
-    for path in system.iter().chain(grants.read) {
-        ruleset = allow_around(ruleset, path, grants.hidden, AccessFs::from_read(abi), MAX_DEPTH)?;
+}
+
+/// A ruleset that lacks what one launch may write in. It serves one launch only: a rule can't be taken back.
+#[derive(Debug)]
+pub(super) struct Begun {
+    abi: ABI,
+    ruleset: RulesetCreated,
+}
+
+impl Begun {
+    /// Adds the folders to write in.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub(super) fn finish(self, writable: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+        let Begun { abi, mut ruleset } = self;
+        for folder in writable {
+            ruleset = allow(ruleset, *folder, AccessFs::from_all(abi))?;
+        }
+        Option::<OwnedFd>::from(ruleset).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))
     }
-    // A handler is this program again, wherever it lies.
-    ruleset = allow_path(ruleset, Path::new(THIS_PROGRAM), AccessFs::ReadFile | AccessFs::Execute)?;
-    Option::<OwnedFd>::from(ruleset).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+fn open(path: &Path) -> Option<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 /// Of a kernel newer than the library, what the library knows.
@@ -82,38 +155,4 @@ fn refused(error: RulesetError) -> io::Error {
 
 fn allow(ruleset: RulesetCreated, path: BorrowedFd<'_>, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
     ruleset.add_rule(PathBeneath::new(path, access)).map_err(refused)
-}
-
-fn allow_path(ruleset: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
-    let Ok(opened) = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else { return Ok(ruleset) };
-    let is_folder = rustix::fs::fstat(&opened).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
-    // Rights that only folders have can't be granted on a file.
-    let access = if is_folder {
-        access
-    } else {
-        access & (AccessFs::Execute | AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev)
-    };
-    allow(ruleset, opened.as_fd(), access)
-}
-
-/// Grants `path`, or if something below it is hidden, everything in it beside that.
-fn allow_around(
-    mut ruleset: RulesetCreated,
-    path: &Path,
-    hidden: &[PathBuf],
-    access: BitFlags<AccessFs>,
-    depth: usize,
-) -> io::Result<RulesetCreated> {
-    if hidden.iter().any(|hidden| path.starts_with(hidden)) {
-        return Ok(ruleset);
-    }
-    if !hidden.iter().any(|hidden| hidden.starts_with(path)) {
-        return allow_path(ruleset, path, access);
-    }
-    if depth > 0 {
-        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-            ruleset = allow_around(ruleset, &entry.path(), hidden, access, depth - 1)?;
-        }
-    }
-    Ok(ruleset)
 }

@@ -3,39 +3,29 @@
 //! In come launches, out come reports, always: a fault of ours is an outcome like any other. The node never forks.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
 use bytes::Bytes;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use tokio::io::Interest;
-use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::attempt::Attempt;
 use super::cgroup::{Account, Refused};
-use super::handlers::{THIS_PROGRAM, ZYGOTE};
+use super::crew::{self, IN_ZYGOTE, Ordered, Zygote};
+use super::handlers::THIS_PROGRAM;
 use super::plan::Plan;
 use super::probe::{Probed, Question};
 use super::scratch::ScratchRoot;
-use super::shelter::{self, Birth, Settled, Shelter};
+use super::shelter::{self, Ground, Settled, Shelter};
 use super::slots::Slots;
-use super::spec::{Isolation, Launch, Output, Report};
+use super::spec::{Isolation, Launch, Output, Report, ResolvedLimits};
 use super::wire::{self, Lines, Wanted};
 use crate::task::{Findings, Layer, Level, LostWhy, Missing, Outcome};
 
-/// Set in a zygote's environment: a program that starts a sandbox there forgot to call `enter_if_child`.
-const IN_ZYGOTE: &str = "DUNLIN_SANDBOX_ZYGOTE";
-/// How long a new zygote may take to say that it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(5);
 /// How long the machine may take to be tried out.
 const PROBED_WITHIN: Duration = Duration::from_secs(10);
 /// Zygotes tried for one launch.
@@ -154,15 +144,17 @@ impl Sandbox {
         let scratch = ScratchRoot::open(&config.scratch_root).map_err(scratch_fault)?;
         let nothing = fs::File::open("/dev/null").map_err(scratch_fault)?;
         let config = config.with_real_paths();
-        let zygote = Zygote::start(&config)?;
+        let zygote = Zygote::start(&config.binary)?;
         let (probed, account) = account(probe(&zygote, &config, &scratch).unwrap_or_else(unknown), &zygote, &config);
         let probed = used(probed, config.at_most);
         if config.protect_node {
             let closed = rustix::process::DumpableBehavior::NotDumpable;
             rustix::process::set_dumpable_behavior(closed).map_err(|e| SandboxError::Unprotected { source: e.into() })?;
         }
-        let (slots, zygote) = (Slots::new(probed.first_user), Mutex::new(Arc::new(zygote)));
-        Ok(Sandbox { shared: Arc::new(Shared { config, zygote, probed, account, slots, scratch, nothing }) })
+        let (slots, zygote) = (Slots::new(probed.first_user), Mutex::new(zygote));
+        let shared = Shared { config, zygote, probed, account, slots, scratch, nothing };
+        shared.prepare_for_the_first();
+        Ok(Sandbox { shared: Arc::new(shared) })
     }
 
     /// What this sandbox holds on this machine, and what it does not and why.
@@ -204,7 +196,7 @@ impl Sandbox {
         live: Option<mpsc::Sender<Output>>,
     ) -> Report {
         let (_waiting, dropped) = oneshot::channel();
-        let attempt = Attempt { shared: Arc::clone(&self.shared), launch, stdin, cancel, dropped, live };
+        let attempt = Attempt { shared: Arc::clone(&self.shared), launch, stdin, cancel, dropped, live, told: false };
         let report = tokio::spawn(attempt.run()).await;
         report.unwrap_or_else(|_| Report::without_outputs(Outcome::Lost(LostWhy::SupervisorDied)))
     }
@@ -229,19 +221,33 @@ impl Shared {
         Shelter::of(findings, self.probed.birth, settled, &isolation).map_err(refused)
     }
 
+    /// Has a supervisor prepared for a task that asks for nothing special, as most do.
+    fn prepare_for_the_first(&self) {
+        if let Ok(shelter) = self.shelter(&Isolation::default()) {
+            self.zygote().prepare(&self.ground(&shelter, &ResolvedLimits::default()));
+        }
+    }
+
+    /// What a launch in `shelter` stands on.
+    pub(super) fn ground(&self, shelter: &Shelter, limits: &ResolvedLimits) -> Arc<Ground> {
+        Arc::new(Ground::of(shelter, self.scratch.path(), limits))
+    }
+
     fn zygote(&self) -> Arc<Zygote> {
         Arc::clone(&self.zygote.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Has a supervisor started that holds `lines`.
-    pub(super) async fn launch(&self, birth: Birth, lines: &Lines) -> io::Result<()> {
+    /// Hands an order to a supervisor on `ground`: to one that waits for it, or to a new one.
+    pub(super) async fn order(&self, ground: &Arc<Ground>, frame: &[u8], lines: &Lines) -> io::Result<Ordered> {
         let mut last = io::Error::from(io::ErrorKind::BrokenPipe);
         for _ in 0..MAX_ZYGOTES {
             let zygote = self.zygote();
-            match zygote.send(birth, lines).await {
-                Ok(()) => return Ok(()),
-                Err(error) if is_death(&error) => last = error,
-                Err(error) => return Err(error),
+            if zygote.is_alive() {
+                match zygote.order(ground, frame, lines).await {
+                    Ok(ordered) => return Ok(ordered),
+                    Err(error) if crew::is_death(&error) => last = error,
+                    Err(error) => return Err(error),
+                }
             }
             self.replace(&zygote).map_err(io::Error::other)?;
         }
@@ -253,60 +259,9 @@ impl Shared {
         let mut current = self.zygote.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&current, dead) {
             tracing::warn!(pid = dead.pid, "the sandbox's zygote died; starting another");
-            *current = Arc::new(Zygote::start(&self.config)?);
+            *current = Zygote::start(&self.config.binary)?;
         }
         Ok(())
-    }
-}
-
-/// One zygote, from its start until nobody uses it any more.
-#[derive(Debug)]
-struct Zygote {
-    pid: u32,
-    socket: Option<UnixStream>,
-    child: Option<Child>,
-}
-
-impl Zygote {
-    fn start(config: &SandboxConfig) -> Result<Zygote, SandboxError> {
-        let fault = |source| SandboxError::Zygote { binary: config.binary.clone(), source };
-        let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .map_err(|e| fault(e.into()))?;
-        let mut command = Command::new(&config.binary);
-        command.arg0("dunlin").arg(ZYGOTE).env_clear().env(IN_ZYGOTE, "1");
-        let child = command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn().map_err(fault)?;
-        drop(command); // It holds the zygote's end of the socket, whose closing tells of its death.
-        let pid = child.id();
-        let mut zygote = Zygote { pid, socket: None, child: Some(child) };
-        if !is_ready(&ours).map_err(|e| fault(e.into()))? {
-            if let Some(child) = &mut zygote.child {
-                let _ = child.kill(); // Whatever it is, it does not listen to the socket's end.
-            }
-            return Err(SandboxError::NotAZygote { binary: config.binary.clone() });
-        }
-        // Packets or a stream: waiting for a socket is the same, and only that is asked of it.
-        let socket = StdUnixStream::from(ours);
-        socket.set_nonblocking(true).map_err(fault)?;
-        zygote.socket = Some(UnixStream::from_std(socket).map_err(fault)?);
-        Ok(zygote)
-    }
-
-    async fn send(&self, birth: Birth, lines: &Lines) -> io::Result<()> {
-        let wanted = Wanted::Supervisor(birth);
-        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        socket.async_io(Interest::WRITABLE, || Ok(wire::send_lines(socket.as_fd(), wanted, lines)?)).await
-    }
-}
-
-impl Drop for Zygote {
-    /// Closes its socket, upon which it ends as soon as its supervisors have; somebody must wait for it then.
-    fn drop(&mut self) {
-        drop(self.socket.take());
-        if let Some(mut child) = self.child.take()
-            && !matches!(child.try_wait(), Ok(Some(_)))
-        {
-            let _ = std::thread::Builder::new().name("zygote-reaper".to_owned()).spawn(move || child.wait());
-        }
     }
 }
 
@@ -350,19 +305,16 @@ fn unknown(error: io::Error) -> Probed {
 
 /// Has the zygote try out the machine; takes a few milliseconds.
 fn probe(zygote: &Zygote, config: &SandboxConfig, scratch: &ScratchRoot) -> io::Result<Probed> {
-    let (name, path) = scratch.make(&config.scratch_root.join("probe"), None)?;
-    let answer = ask(zygote, &Question { scratch: path, hidden: config.hidden.clone() });
-    scratch.remove(&name)?;
+    let made = scratch.make(&config.scratch_root.join("probe"), None)?;
+    let answer = ask(zygote, &Question { scratch: made.path.clone(), hidden: config.hidden.clone() });
+    scratch.put_away(&made)?;
     answer
 }
 
 fn ask(zygote: &Zygote, question: &Question) -> io::Result<Probed> {
     let (mut ours, theirs) = StdUnixStream::pair()?;
-    let nothing = || fs::File::open("/dev/null").map(OwnedFd::from);
-    let lines = Lines { control: theirs.into(), stdin: nothing()?, stdout: nothing()?, stderr: nothing()?, cgroup: None };
-    let socket = zygote.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-    wire::send_lines(socket.as_fd(), Wanted::Probe, &lines)?;
-    drop(lines);
+    zygote.ask(Wanted::Probe, theirs.as_fd())?;
+    drop(theirs);
     ours.set_read_timeout(Some(PROBED_WITHIN))?;
     io::Write::write_all(&mut ours, &wire::frame(question)?)?;
     wire::read_frame(ours)
@@ -381,17 +333,4 @@ fn used(probed: Probed, at_most: Level) -> Probed {
     }
     let first_user = probed.first_user.filter(|_| findings.holds(Layer::UidPerSlot));
     Probed { findings, first_user, ..probed }
-}
-
-/// Whether this is what a socket says whose other end is gone.
-fn is_death(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
-}
-
-fn is_ready(zygote: &OwnedFd) -> Result<bool, Errno> {
-    let limit = Timespec::try_from(READY_WITHIN).map_err(|_| Errno::INVAL)?;
-    let mut poll = [PollFd::new(zygote, PollFlags::IN)];
-    let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut poll, Some(&limit)))?;
-    Ok(ready == 1 && wire::recv_ready(zygote.as_fd()).unwrap_or(false))
 }

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, c_int, c_long, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use rustix::process::Pid;
@@ -120,6 +120,36 @@ pub(super) fn loopback_up() -> io::Result<()> {
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(1);
     // SAFETY: the request is initialised and lives through the call.
     checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into()).map(drop)
+}
+
+/// What a filesystem keeps of a file beside its inode's usual fields (`struct fsxattr`: flags, sizes, project); `None` where
+/// it keeps nothing.
+pub(super) fn project(file: &OwnedFd) -> Option<[u32; 7]> {
+    const FS_IOC_FSGETXATTR: u32 = 0x801C_581F;
+    let mut fields = [0_u32; 7];
+    // SAFETY: the kernel fills as many bytes as the request's number says, 28, which is the size of the array.
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FSGETXATTR as _, fields.as_mut_ptr()) };
+    (done == 0).then_some(fields)
+}
+
+/// Does `act` with the rights of `user` where files are asked for, /proc's too.
+pub(super) fn with_files_of<T>(user: Option<u32>, act: impl FnOnce() -> T) -> T {
+    let Some(user) = user else { return act() };
+    // SAFETY: these change how this one thread asks for files and nothing else; no memory is passed. What they answer is
+    // the old id, of which there is none to be kept: this process's own is its effective one.
+    unsafe {
+        libc::setfsgid(user);
+        libc::setfsuid(user);
+    }
+    let done = act();
+    // SAFETY: as above.
+    unsafe {
+        libc::setfsuid(rustix::process::geteuid().as_raw());
+        libc::setfsgid(rustix::process::getegid().as_raw());
+    }
+    // A change of ids may open a process to others, by a setting of the machine.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    done
 }
 
 /// Signals every process of this pid namespace but this one, at once.

@@ -3,7 +3,8 @@
 //! ```text
 //! node (tokio, many threads)                 host.rs, attempt.rs, capture.rs, scratch.rs
 //!  └─ zygote      this binary again          zygote.rs      a SEQPACKET socket at fd 0; never has threads
-//!      └─ supervisor   one for each task     supervisor.rs  adopts every orphan; decides in watch.rs
+//!      └─ supervisor   one for each running task, prepared before it comes; adopts every orphan
+//!                                           supervisor.rs, prepared.rs, guard.rs; decides in watch.rs
 //!          └─ target   the program           target.rs      executes the steps of plan.rs
 //! ```
 //!
@@ -19,16 +20,21 @@ mod attempt;
 mod capture;
 mod cgroup;
 mod confine;
+mod crew;
 mod environment;
+mod footprint;
+mod guard;
 mod handlers;
 mod host;
 mod kernel;
 mod plan;
+mod prepared;
 mod probe;
 mod program;
 mod remedy;
 mod scratch;
 mod seccomp;
+mod shelf;
 mod shelter;
 mod slots;
 mod spec;

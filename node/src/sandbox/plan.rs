@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::shelter::{Birth, Shelter};
+use super::shelter::{Birth, Ground, Shelter};
 use super::spec::Launch;
 use crate::task::Network;
 
@@ -18,8 +18,6 @@ const OOM_SCORE_ADJ: i32 = 1000;
 const MEMORY_HEADROOM: u64 = 256 << 20;
 /// Far enough above the limit that the supervisor sees it passed and says so, before the program fails to fork and ends.
 const PROCESS_HEADROOM: u64 = 64;
-/// Bytes of a task's own /dev/shm, which nobody adds up.
-const MAX_SHARED_MEMORY: u64 = 64 << 20;
 
 /// A resource that the kernel limits for each process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,9 +132,9 @@ impl Step {
             Step::PrivateMounts => "so that nothing that follows is seen outside",
             Step::Cover => "so that neither the node's files nor the sockets in /run and /tmp can be named",
             Step::ReadOnlyMounts => "after covering, which needs to make mount points; Landlock lets modes and times be changed",
-            Step::WritableScratch => "after everything became read-only, because that leaves nothing out",
+            Step::WritableScratch => "last, when the task is known; everything else is read-only by then",
             Step::SharedMemory(_) => "so that semaphores and shared memory die with the task",
-            Step::FreshProc => "last: the steps before it go through /proc of the machine",
+            Step::FreshProc => "so that it sees no process but its own",
             Step::EnterCgroup => "first, so that all it uses is counted; only the target does, its supervisor is the node's",
             Step::BecomeUser(_) => "so that it owns nothing of the node's; early, because it forgets whom it is tied to",
             Step::DropCapabilities => "so that no privilege of the node or of a namespace is left to the program",
@@ -166,7 +164,8 @@ impl Step {
 /// The ordered steps of one launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// What the supervisor does in the namespaces that it was born into, in the order of their execution.
+    /// What the supervisor does in the namespaces that it was born into, in the order of their execution. All but the last
+    /// can be done before the launch is known.
     pub surroundings: Vec<Step>,
     /// What the target does, in the order of their execution.
     pub steps: Vec<Step>,
@@ -200,15 +199,21 @@ impl Plan {
 }
 
 fn surroundings(launch: &Launch, shelter: &Shelter) -> Vec<Step> {
+    let mut steps = prepared(&Ground::of(shelter, &launch.scratch, &launch.limits));
+    steps.extend((shelter.birth != Birth::Fork).then_some(Step::WritableScratch));
+    steps
+}
+
+/// What a supervisor does in its namespaces before a task comes.
+pub(super) fn prepared(ground: &Ground) -> Vec<Step> {
+    let shelter = &ground.shelter;
     if shelter.birth == Birth::Fork {
         return Vec::new();
     }
     let mut steps = Vec::new();
     steps.extend((shelter.birth == Birth::UserNamespace).then_some(Step::MapUser));
     steps.extend((shelter.network == Network::Isolated).then_some(Step::OwnNetwork));
-    steps.extend([Step::PrivateMounts, Step::Cover, Step::ReadOnlyMounts, Step::WritableScratch]);
-    let shared = launch.limits.memory.map_or(MAX_SHARED_MEMORY, |bytes| bytes.min(MAX_SHARED_MEMORY));
-    steps.push(Step::SharedMemory(shared));
+    steps.extend([Step::PrivateMounts, Step::Cover, Step::ReadOnlyMounts, Step::SharedMemory(ground.shared_memory)]);
     steps.extend(shelter.fresh_proc.then_some(Step::FreshProc));
     steps
 }
@@ -306,7 +311,8 @@ mod tests {
         assert!(at(|step| matches!(step, Step::OomScoreAdj(_))) < user && user < at(|step| *step == Step::DieWithSupervisor));
         assert!(at(|step| *step == Step::NoNewPrivs) < at(|step| matches!(step, Step::Landlock(_))));
         assert!(at(|step| matches!(step, Step::Landlock(_))) < filter);
-        let proc = plan.surroundings.iter().position(|step| *step == Step::FreshProc);
-        assert_eq!(proc, Some(plan.surroundings.len() - 1));
+        let ground = Ground::of(&shelter, std::path::Path::new("/scratch"), &ResolvedLimits::default());
+        let (last, before) = plan.surroundings.split_last().unwrap();
+        assert_eq!((*last, before), (Step::WritableScratch, &prepared(&ground)[..]), "only the last one needs the launch");
     }
 }

@@ -5,22 +5,22 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 
-use super::confine::{self, Grants};
+use super::confine::Foundation;
 use super::kernel::{self, Namespaces};
 use super::plan::Step;
 use super::seccomp::{self, Architecture};
-use super::shelter::{Birth, Shelter};
-use super::spec::{Isolation, Launch, ResolvedLimits};
+use super::shelter::{Birth, Ground, Shelter};
+use super::spec::ResolvedLimits;
 use super::surroundings::{Ids, Surroundings};
 use super::sys::{self, Forked, SingleThreaded};
 use super::target;
-use super::wire::{self, Lines};
+use super::wire;
 use super::zygote::TASK_NAMESPACES;
 use super::{remedy, scratch};
 use crate::task::{Findings, Layer, Missing, Network};
@@ -54,9 +54,9 @@ pub(super) struct Probed {
 ///
 /// # Errors
 /// If the line breaks.
-pub(super) fn answer(alone: &SingleThreaded, ids: Ids, lines: Lines) -> io::Result<()> {
+pub(super) fn answer(alone: &SingleThreaded, ids: Ids, control: OwnedFd) -> io::Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
-    let mut control = File::from(lines.control);
+    let mut control = File::from(control);
     let question: Question = wire::read_frame(&mut control)?;
     let mut probe = Probe { alone, ids, question: &question, probed: Probed::default(), held: Vec::new(), missing: Vec::new() };
     probe.namespaces();
@@ -122,29 +122,21 @@ impl Probe<'_> {
     /// In a child in new namespaces: the very steps of a launch.
     fn surroundings(&self, birth: Birth, say: &mut dyn FnMut(&str, io::Result<()>)) {
         let shelter = Shelter { birth, hidden: self.question.hidden.clone(), ..Shelter::default() };
-        let launch = self.launch();
-        let surroundings = match Surroundings::before(self.alone, self.ids, &launch, &shelter) {
+        let scratch = &self.question.scratch;
+        let scratch_root = scratch.parent().unwrap_or(scratch).to_owned();
+        let ground = Ground { shelter, scratch_root, shared_memory: 4096 };
+        let mut surroundings = match Surroundings::before(self.alone, self.ids, &ground) {
             Ok(surroundings) => surroundings,
             Err(error) => return say("open what the task may reach", Err(error)),
         };
         let mut steps = Vec::new();
         steps.extend((birth == Birth::UserNamespace).then_some(Step::MapUser));
-        steps.extend([Step::PrivateMounts, Step::Cover, Step::ReadOnlyMounts, Step::WritableScratch]);
+        steps.extend([Step::PrivateMounts, Step::Cover, Step::ReadOnlyMounts]);
         steps.extend([Step::SharedMemory(4096), Step::FreshProc, Step::OwnNetwork]);
         for step in steps {
             say(&step.act(), surroundings.execute(step));
         }
-    }
-
-    fn launch(&self) -> Launch {
-        Launch {
-            name: "probe".to_owned(),
-            argv: Vec::new(),
-            env: std::collections::BTreeMap::new(),
-            scratch: self.question.scratch.clone(),
-            limits: ResolvedLimits::default(),
-            isolation: Isolation::default(),
-        }
+        say(&Step::WritableScratch.act(), surroundings.admit(scratch));
     }
 
     /// Already the question for its version is asked in a child: there are filters that kill for an unknown call.
@@ -298,7 +290,8 @@ fn wait_for(pid: Pid) {
 
 /// Takes on a ruleset that grants no folder to write in, and sees whether it holds.
 fn restricted(abi: u32) -> io::Result<()> {
-    let ruleset = confine::ruleset(&Grants { abi, writable: &[], read: &[], hidden: &[], tcp: false })?;
+    let shelter = Shelter { landlock: abi, network: Network::None, ..Shelter::default() };
+    let ruleset = Foundation::lay(&shelter).begin()?.finish(&[])?;
     rustix::thread::set_no_new_privs(true)?;
     kernel::landlock_restrict(ruleset.as_fd())?;
     match std::fs::read_dir("/") {

@@ -8,11 +8,14 @@ use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
+
+use super::shelf::{Looks, Shelf};
 
 /// Only the owner.
 const PRIVATE: Mode = Mode::RWXU;
@@ -24,6 +27,19 @@ const MAX_ROUNDS: usize = 1 << 20;
 pub(super) struct ScratchRoot {
     path: PathBuf,
     fd: OwnedFd,
+    /// Directories that can be used again, where one can be made beside this.
+    shelf: Option<Shelf>,
+}
+
+/// One task's directory.
+#[derive(Debug)]
+pub(super) struct Made {
+    name: CString,
+    /// Absolute.
+    pub(super) path: PathBuf,
+    user: Option<u32>,
+    /// `None` if nobody could look at it.
+    looks: Option<Looks>,
 }
 
 impl ScratchRoot {
@@ -34,32 +50,45 @@ impl ScratchRoot {
         // Tasks that run as users of their own must pass it; each one's own directory is closed to the others.
         let passed = if rustix::process::geteuid().is_root() { PRIVATE | Mode::XGRP | Mode::XOTH } else { PRIVATE };
         rustix::fs::fchmod(&fd, passed)?;
-        for left in names(&fd)? {
-            remove(&fd, &left)?;
-        }
-        Ok(ScratchRoot { path: std::fs::canonicalize(path)?, fd })
+        empty(&fd)?;
+        let path = std::fs::canonicalize(path)?;
+        let shelf = beside(&path).inspect_err(|error| tracing::info!(%error, "no scratch directory will be used twice"));
+        Ok(ScratchRoot { path, fd, shelf: shelf.ok() })
+    }
+
+    /// Where it is, without links in its path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Makes the directory `path`, which must stand right in this one, with its own `tmp`, for `user` if it is not the
-    /// node's own; answers with its name and its absolute path.
-    pub(super) fn make(&self, path: &Path, user: Option<u32>) -> io::Result<(CString, PathBuf)> {
+    /// node's own.
+    pub(super) fn make(&self, path: &Path, user: Option<u32>) -> io::Result<Made> {
         let name = path.file_name().filter(|_| self.holds(path)).ok_or_else(|| {
             let root = self.path.display();
             io::Error::new(io::ErrorKind::InvalidInput, format!("{} does not stand right in {root}", path.display()))
         })?;
+        let path = self.path.join(name);
         let name = CString::new(name.as_bytes())?;
-        rustix::fs::mkdirat(&self.fd, &name, PRIVATE)?;
-        let tmp = [name.as_bytes(), b"/tmp"].concat();
-        let tmp = OsString::from_vec(tmp);
+        let again = self.shelf.as_ref().map_or(Ok(false), |shelf| shelf.take(&self.fd, &name, user))?;
+        if !again {
+            self.make_new(&name, user)?;
+        }
+        let looks = self.shelf.as_ref().and_then(|_| Looks::of(&self.fd, &name));
+        Ok(Made { name, path, user, looks })
+    }
+
+    fn make_new(&self, name: &CStr, user: Option<u32>) -> io::Result<()> {
+        rustix::fs::mkdirat(&self.fd, name, PRIVATE)?;
+        let tmp = OsString::from_vec([name.to_bytes(), b"/tmp"].concat());
         rustix::fs::mkdirat(&self.fd, &tmp, PRIVATE)?;
         if let Some(user) = user {
             let (uid, gid) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(user)));
             // The inner one first: afterwards the outer one is somebody else's, who could put a link there.
             rustix::fs::chownat(&self.fd, &tmp, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
-            rustix::fs::chownat(&self.fd, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+            rustix::fs::chownat(&self.fd, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
         }
-        let path = self.path.join(path.file_name().unwrap_or_default());
-        Ok((name, path))
+        Ok(())
     }
 
     fn holds(&self, path: &Path) -> bool {
@@ -67,17 +96,44 @@ impl ScratchRoot {
         parent == Some(&self.path) || parent.and_then(|parent| parent.canonicalize().ok()).as_ref() == Some(&self.path)
     }
 
-    /// Removes the directory `name` if the task left nothing in it, at the cost of two calls.
-    pub(super) fn remove_empty(&self, name: &CStr) -> bool {
+    /// Takes a directory away at the cost of a few calls if its task left nothing in it: keeps it for the next one, or
+    /// removes it. False if it is more work than that.
+    pub(super) fn put_away_quickly(&self, made: &Made) -> bool {
+        let Made { name, user, looks, .. } = made;
+        if let (Some(shelf), Some(looks)) = (&self.shelf, looks)
+            && shelf.keep(&self.fd, name, *user, looks)
+        {
+            return true;
+        }
         let tmp = [name.to_bytes(), b"/tmp"].concat();
         let _ = rustix::fs::unlinkat(&self.fd, OsString::from_vec(tmp), AtFlags::REMOVEDIR);
         matches!(rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR), Ok(()) | Err(Errno::NOENT))
     }
 
-    /// Removes the directory `name` with everything in it. May take long.
-    pub(super) fn remove(&self, name: &CStr) -> io::Result<()> {
-        remove(&self.fd, name)
+    /// Takes a directory away with everything in it. May take long.
+    pub(super) fn put_away(&self, made: &Made) -> io::Result<()> {
+        if self.put_away_quickly(made) { Ok(()) } else { remove(&self.fd, &made.name) }
     }
+}
+
+/// The shelf of the directory `path`: `path.ready`, emptied of what a node left that is gone.
+fn beside(path: &Path) -> io::Result<Shelf> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".ready");
+    let path = path.with_file_name(name);
+    match std::fs::DirBuilder::new().mode(PRIVATE.bits()).create(&path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(&path, flags, Mode::empty())?;
+    rustix::fs::fchmod(&fd, PRIVATE)?;
+    empty(&fd)?;
+    Ok(Shelf::new(fd))
+}
+
+fn empty(directory: &OwnedFd) -> io::Result<()> {
+    names(directory)?.iter().try_for_each(|left| remove(directory, left))
 }
 
 /// Removes what is at `path`, whatever it is.
@@ -191,13 +247,13 @@ mod tests {
     fn directories_are_private_and_stand_right_in_the_root() {
         let (folder, root) = root();
         let path = folder.path().join("scratch/1-1");
-        let (name, _) = root.make(&path, None).unwrap();
+        let made = root.make(&path, None).unwrap();
         assert_eq!(std::fs::metadata(path.join("tmp")).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(root.make(&path, None).is_err(), "a name is used once");
         assert!(root.make(folder.path(), None).is_err());
         assert!(root.make(&folder.path().join("scratch/a/b"), None).is_err());
         assert!(root.make(&folder.path().join("scratch/.."), None).is_err());
-        assert!(root.remove_empty(&name));
+        assert!(root.put_away_quickly(&made));
         assert!(!path.exists());
     }
 
@@ -208,7 +264,7 @@ mod tests {
         std::fs::create_dir(&outside).unwrap();
         std::fs::write(outside.join("precious"), "x").unwrap();
         let path = folder.path().join("scratch/1-1");
-        let (name, _) = root.make(&path, None).unwrap();
+        let made = root.make(&path, None).unwrap();
         symlink(&outside, path.join("link")).unwrap();
         symlink("/nowhere", path.join("dangling")).unwrap();
         std::fs::create_dir_all(path.join("a/locked/inner")).unwrap();
@@ -217,8 +273,8 @@ mod tests {
         std::fs::write(path.join(".dunlin-removed-1"), "in the way").unwrap();
         std::fs::set_permissions(path.join("a/locked"), std::fs::Permissions::from_mode(0o000)).unwrap();
         std::fs::set_permissions(path.join("a"), std::fs::Permissions::from_mode(0o000)).unwrap();
-        assert!(!root.remove_empty(&name));
-        root.remove(&name).unwrap();
+        assert!(!root.put_away_quickly(&made));
+        root.put_away(&made).unwrap();
         assert!(!path.exists());
         assert!(outside.join("precious").exists());
     }
@@ -227,14 +283,14 @@ mod tests {
     fn trees_deeper_than_a_path_are_removed() {
         let (folder, root) = root();
         let path = folder.path().join("scratch/1-1");
-        let (name, _) = root.make(&path, None).unwrap();
-        let mut here = open_directory(&root.fd, &name).unwrap();
+        let made = root.make(&path, None).unwrap();
+        let mut here = open_directory(&root.fd, &made.name).unwrap();
         for _ in 0..3000 {
             rustix::fs::mkdirat(&here, c"deep", PRIVATE).unwrap();
             here = open_directory(&here, c"deep").unwrap();
         }
         drop(here);
-        root.remove(&name).unwrap();
+        root.put_away(&made).unwrap();
         assert!(!path.exists());
     }
 

@@ -11,6 +11,8 @@ use super::seccomp::Policy;
 use super::spec::{Isolation, ResolvedLimits};
 use crate::task::{Findings, Layer, Level, Missing, Network};
 
+/// Bytes of a task's own /dev/shm, which nobody adds up.
+const MAX_SHARED_MEMORY: u64 = 64 << 20;
 /// The first Landlock that keeps abstract unix sockets inside.
 const LANDLOCK_SCOPES: u32 = 6;
 
@@ -47,6 +49,40 @@ pub struct Shelter {
     pub hidden: Vec<PathBuf>,
     /// Absolute paths that it may read.
     pub read: Vec<PathBuf>,
+}
+
+/// What can be prepared for a task before it comes: alike for all that reach the same things.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ground {
+    /// The layers; the user is each task's own and not among them.
+    pub(super) shelter: Shelter,
+    /// The directory of all scratch directories.
+    pub(super) scratch_root: PathBuf,
+    /// Bytes of the shared memory that it may use.
+    pub(super) shared_memory: u64,
+}
+
+impl Ground {
+    /// That of a launch.
+    pub(super) fn of(shelter: &Shelter, scratch_root: &Path, limits: &ResolvedLimits) -> Ground {
+        let shared_memory = limits.memory.map_or(MAX_SHARED_MEMORY, |bytes| bytes.min(MAX_SHARED_MEMORY));
+        let shelter = Shelter { user: None, ..shelter.clone() };
+        Ground { shelter, scratch_root: scratch_root.to_owned(), shared_memory }
+    }
+
+    /// Whether it is worth to be prepared before anybody asks: what a task names by itself may be another thing by then.
+    pub(super) fn keeps(&self) -> bool {
+        self.shelter.read.is_empty() && self.shelter.network != Network::Isolated
+    }
+
+    /// Whether its supervisor may take another task after one of `user`.
+    ///
+    /// In namespaces of its own the supervisor is the only process that a task sees beside itself. It has to be somebody
+    /// else than the task then, which could change its limits and its priority otherwise, and so the next task's. Without
+    /// namespaces a task of the same user reaches the zygote and the node in the same way, so that nothing is lost.
+    pub(super) fn serves_again(&self, user: Option<u32>) -> bool {
+        self.keeps() && (self.shelter.birth == Birth::Fork || user.is_some())
+    }
 }
 
 /// What the node's owner settled.
@@ -191,6 +227,24 @@ mod tests {
         let isolation = Isolation { read, ..Isolation::default() };
         let shelter = Shelter::of(&everything(), Birth::Namespaces, settled, &isolation).unwrap();
         assert_eq!(shelter.read, [PathBuf::from("/data/in/a")]);
+    }
+
+    #[test]
+    fn only_what_no_task_could_change_serves_another_one() {
+        let ground = |birth: Birth, isolation: &Isolation| {
+            let shelter = Shelter { birth, network: isolation.network, read: isolation.read.clone(), ..Shelter::default() };
+            Ground::of(&shelter, Path::new("/s"), &ResolvedLimits::default())
+        };
+        let plain = Isolation::default();
+        assert!(ground(Birth::Namespaces, &plain).serves_again(Some(7)));
+        assert!(!ground(Birth::Namespaces, &plain).serves_again(None), "it would be the task's own user");
+        assert!(!ground(Birth::UserNamespace, &plain).serves_again(None));
+        assert!(ground(Birth::Fork, &plain).serves_again(None));
+        let isolated = Isolation { network: Network::Isolated, ..Isolation::default() };
+        let reading = Isolation { read: vec!["/srv".into()], ..Isolation::default() };
+        for asked in [isolated, reading] {
+            assert!(!ground(Birth::Namespaces, &asked).serves_again(Some(7)) && !ground(Birth::Fork, &asked).keeps());
+        }
     }
 
     #[test]

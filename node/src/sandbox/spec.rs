@@ -55,6 +55,10 @@ pub struct ResolvedLimits {
     pub open_files: u32,
     /// The largest file in bytes; `None` is no limit.
     pub file_size: Option<u64>,
+    /// Disk that its scratch directory takes, in bytes; `None` is no limit, and nobody looks.
+    pub scratch: Option<u64>,
+    /// Bytes written to both outputs together; `None` is no limit.
+    pub output: Option<u64>,
     /// Bytes of standard output kept.
     pub stdout: u32,
     /// Bytes of standard error kept.
@@ -72,6 +76,8 @@ impl Default for ResolvedLimits {
             processes: None,
             open_files: 1024,
             file_size: None,
+            scratch: None,
+            output: None,
             stdout: DEFAULT_KEPT_OUTPUT,
             stderr: DEFAULT_KEPT_OUTPUT,
             grace: Duration::from_secs(2),

@@ -1,7 +1,8 @@
 //! What a supervisor does in the namespaces that it was born into, before its target is: ids, mounts, network.
 //!
-//! In come the plan's surroundings; afterwards this process and all that descends from it see another machine. What is
-//! made here needs no clean-up: it goes with the last process of the namespace.
+//! In come the steps of the ground, then one scratch directory after the other; afterwards this process and all that
+//! descends from it see another machine. What is made here goes with the last process of the namespace; what belongs to one
+//! task alone is taken away again before the next.
 
 use std::ffi::CString;
 use std::io;
@@ -10,12 +11,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::kernel::{self, Namespaces, Writable};
 use super::plan::Step;
-use super::shelter::Shelter;
-use super::spec::Launch;
+use super::shelter::{Ground, Shelter};
 use super::sys::SingleThreaded;
 
 /// Folders of people and of services: their sockets are a way out, and Landlock does not control connecting to them.
@@ -42,28 +42,31 @@ impl Ids {
     }
 }
 
-/// The surroundings while they are made.
+/// The surroundings while they are made, and afterwards.
 pub(super) struct Surroundings<'a> {
     alone: &'a SingleThreaded,
-    launch: &'a Launch,
-    shelter: &'a Shelter,
+    ground: &'a Ground,
     ids: Ids,
-    scratch: OwnedFd,
+    /// The directory of all scratch directories, which is covered later.
+    scratch_root: OwnedFd,
     /// What must be seen although it lies in a covered folder, with where it is.
     kept: Vec<(OwnedFd, &'a Path)>,
+    /// The scratch directory of the present task.
+    admitted: Option<PathBuf>,
 }
 
 impl<'a> Surroundings<'a> {
     /// Opens what will have to be found again.
-    pub(super) fn before(alone: &'a SingleThreaded, ids: Ids, launch: &'a Launch, shelter: &'a Shelter) -> io::Result<Self> {
-        let scratch = open(&launch.scratch)?;
+    pub(super) fn before(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground) -> io::Result<Self> {
+        let shelter = &ground.shelter;
+        let scratch_root = open(&ground.scratch_root)?;
         let hidden = |path: &&PathBuf| shelter.hidden.iter().any(|hidden| path.starts_with(hidden));
         let kept = shelter.read.iter().filter(|path| is_covered(path, shelter) && !hidden(path));
         let kept = kept.filter_map(|path| Some((open(path).ok()?, path.as_path()))).collect();
-        Ok(Surroundings { alone, launch, shelter, ids, scratch, kept })
+        Ok(Surroundings { alone, ground, ids, scratch_root, kept, admitted: None })
     }
 
-    /// Does one step.
+    /// Does one step of the ground.
     pub(super) fn execute(&self, step: Step) -> io::Result<()> {
         match step {
             Step::MapUser => self.map_user(),
@@ -76,8 +79,12 @@ impl<'a> Surroundings<'a> {
                 Ok(rustix::mount::mount_change("/", private)?)
             }
             Step::Cover => self.cover(),
-            Step::ReadOnlyMounts => kernel::set_writable(c"/", Writable::No, true),
-            Step::WritableScratch => self.make_writable(),
+            Step::ReadOnlyMounts => {
+                kernel::set_writable(c"/", Writable::No, true)?;
+                // The target writes its out-of-memory score there. A /proc that was read-only before stays so.
+                let _ = kernel::set_writable(c"/proc", Writable::Yes, false);
+                Ok(())
+            }
             Step::SharedMemory(bytes) if Path::new(SHARED_MEMORY).is_dir() => {
                 let options = CString::new(format!("mode=1777,size={bytes},nr_inodes=4k"))?;
                 let flags = HARMLESS | MountFlags::NOEXEC;
@@ -86,6 +93,51 @@ impl<'a> Surroundings<'a> {
             Step::FreshProc => Ok(rustix::mount::mount("proc", "/proc", "proc", HARMLESS | MountFlags::NOEXEC, None)?),
             _ => Ok(()), // The target's.
         }
+    }
+
+    /// Shows the scratch directory of a task, writable, and its `tmp` as /tmp.
+    pub(super) fn admit(&mut self, scratch: &Path) -> io::Result<()> {
+        let name = scratch.file_name().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&self.scratch_root, name, flags, Mode::empty())?;
+        self.in_porch(|| std::fs::create_dir(scratch))?;
+        self.admitted = Some(scratch.to_owned());
+        let source = format!("/proc/self/fd/{}", opened.as_raw_fd());
+        rustix::mount::mount_bind(source.as_str(), scratch)?;
+        // A mount that lost its right to be written in this namespace may have it back.
+        kernel::set_writable(&c_path(scratch)?, Writable::Yes, false)?;
+        if own_tmp(&self.ground.scratch_root) {
+            rustix::mount::mount_bind(format!("{source}/tmp").as_str(), TMP)?;
+            kernel::set_writable(c"/tmp", Writable::Yes, false)?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what was the last task's. Nothing of it runs any more.
+    pub(super) fn dismiss(&mut self) -> io::Result<()> {
+        if let Some(scratch) = self.admitted.take() {
+            if own_tmp(&self.ground.scratch_root) {
+                rustix::mount::unmount(TMP, UnmountFlags::DETACH)?;
+            }
+            rustix::mount::unmount(&scratch, UnmountFlags::DETACH)?;
+            self.in_porch(|| std::fs::remove_dir(&scratch))?;
+        }
+        // Queues and semaphores outlive who made them.
+        kernel::unshare(self.alone, Namespaces::IPC)
+    }
+
+    /// Whether the last task left something in the shared memory.
+    pub(super) fn shared_memory_is_empty(&self) -> bool {
+        !Path::new(SHARED_MEMORY).is_dir() || std::fs::read_dir(SHARED_MEMORY).is_ok_and(|mut entries| entries.next().is_none())
+    }
+
+    /// Changes the folder of mount points for scratch directories, which nobody may write in but in this moment.
+    fn in_porch(&self, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let porch = c_path(&self.ground.scratch_root)?;
+        kernel::set_writable(&porch, Writable::Yes, false)?;
+        let changed = change();
+        kernel::set_writable(&porch, Writable::No, false)?;
+        changed
     }
 
     /// Its own ids are the same inside. The right to change groups is given up: the kernel asks for that.
@@ -99,12 +151,7 @@ impl<'a> Surroundings<'a> {
     /// One empty folder over all that is hidden, with mount points in it for what must be seen.
     fn cover(&self) -> io::Result<()> {
         let mut first: Option<PathBuf> = None;
-        for path in covers(self.shelter) {
-            if path == Path::new(TMP) && own_tmp(self.launch) {
-                let own = format!("/proc/self/fd/{}/tmp", self.scratch.as_raw_fd());
-                rustix::mount::mount_bind(own.as_str(), TMP)?;
-                continue;
-            }
+        for path in covers(&self.ground.shelter) {
             match (std::fs::symlink_metadata(&path), &first) {
                 (Ok(file), Some(cover)) if file.is_dir() => rustix::mount::mount_bind(cover, &path)?,
                 (Ok(file), None) if file.is_dir() => {
@@ -118,30 +165,22 @@ impl<'a> Surroundings<'a> {
         for (opened, path) in &self.kept {
             show_again(opened, path)?;
         }
-        show_again(&self.scratch, &self.launch.scratch)
-    }
-
-    /// A mount that lost its right to be written in this namespace may have it back.
-    fn make_writable(&self) -> io::Result<()> {
-        kernel::set_writable(&c_path(&self.launch.scratch)?, Writable::Yes, false)?;
-        if own_tmp(self.launch) {
-            kernel::set_writable(c"/tmp", Writable::Yes, false)?;
-        }
-        // The target writes its out-of-memory score there. A /proc that was read-only before stays so.
-        let _ = kernel::set_writable(c"/proc", Writable::Yes, false);
-        Ok(())
+        // Neither the scratch directories of others are seen, nor those of tasks to come.
+        let porch = &self.ground.scratch_root;
+        std::fs::create_dir_all(porch)?;
+        Ok(rustix::mount::mount("dunlin", porch, "tmpfs", HARMLESS | MountFlags::NOEXEC, COVER)?)
     }
 }
 
-/// Folders that the task may write in beside its scratch directory, once the surroundings are made.
-pub(super) fn further_writable(launch: &Launch) -> Vec<OwnedFd> {
+/// Folders that a task may write in beside its scratch directory, once that is admitted.
+pub(super) fn further_writable(scratch_root: &Path) -> Vec<OwnedFd> {
     let mut paths = vec![SHARED_MEMORY];
-    paths.extend(own_tmp(launch).then_some(TMP));
+    paths.extend(own_tmp(scratch_root).then_some(TMP));
     paths.into_iter().filter_map(|path| open(Path::new(path)).ok()).collect()
 }
 
-fn own_tmp(launch: &Launch) -> bool {
-    !launch.scratch.starts_with(TMP) && Path::new(TMP).is_dir()
+fn own_tmp(scratch_root: &Path) -> bool {
+    !scratch_root.starts_with(TMP) && Path::new(TMP).is_dir()
 }
 
 /// Every folder and file to cover, none below another.

@@ -1,4 +1,4 @@
-//! The few kernel calls that no safe interface offers: fork, clone, exec, signal masks, usage of children.
+//! The few kernel calls that no safe interface offers: fork, clone, exec, signal masks, what children used.
 //!
 //! In come plain values, out come plain values; nothing is decided here. Everything unsafe in this house is in this
 //! file and in `kernel.rs`, so that it can be read in one sitting.
@@ -12,6 +12,8 @@ use std::ptr;
 use std::time::Duration;
 
 use rustix::process::Pid;
+
+use super::watch::End;
 
 /// Signals that end a process by default and that people or service managers send to whole groups. The zygote and its
 /// supervisors outlive them: they end when their sockets do.
@@ -231,20 +233,45 @@ pub(super) fn close_from(first: RawFd) -> io::Result<()> {
     }
 }
 
-/// Processor time of all children that were waited for, and the largest resident set among them in bytes.
-pub(super) fn usage_of_children() -> (Duration, u64) {
+/// What processes have used that are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spent {
+    pub(super) cpu: Duration,
+    /// The largest resident set among them, in bytes.
+    pub(super) memory_peak: u64,
+}
+
+impl Spent {
+    /// Adds what others used.
+    pub(super) fn add(&mut self, other: Spent) {
+        self.cpu = self.cpu.saturating_add(other.cpu);
+        self.memory_peak = self.memory_peak.max(other.memory_peak);
+    }
+}
+
+/// Takes away one child that has ended, with what it and those used that it had waited for; `None` if none has ended.
+///
+/// # Errors
+/// `ECHILD` if there is no child at all.
+pub(super) fn wait_any() -> io::Result<Option<(Pid, End, Spent)>> {
+    let mut status = 0;
     // SAFETY: an all-zero rusage is a valid one, and the kernel fills it.
-    let usage = unsafe {
+    let (pid, usage) = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage);
-        usage
+        (libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage), usage)
     };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
     let time = |time: libc::timeval| {
         let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
         seconds + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
     };
-    let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024);
-    (time(usage.ru_utime) + time(usage.ru_stime), peak)
+    let memory_peak = u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024);
+    let spent = Spent { cpu: time(usage.ru_utime) + time(usage.ru_stime), memory_peak };
+    let end =
+        if libc::WIFSIGNALED(status) { End::Signaled(libc::WTERMSIG(status)) } else { End::Exited(libc::WEXITSTATUS(status)) };
+    Ok(Pid::from_raw(pid).map(|pid| (pid, end, spent)))
 }
 
 /// Bytes of a page of memory.

@@ -37,18 +37,18 @@ pub(super) struct Failure {
 
 /// What the target locks itself in with, made by its supervisor.
 #[derive(Default)]
-pub(super) struct Locks {
+pub(super) struct Locks<'a> {
     /// Landlock's ruleset.
     pub(super) ruleset: Option<OwnedFd>,
     /// The filter for system calls.
-    pub(super) filter: Vec<Instruction>,
+    pub(super) filter: &'a [Instruction],
 }
 
 /// Everything that the steps need, made before the target is born.
 pub(super) struct Target<'a> {
     steps: &'a [Step],
     stdio: &'a Stdio,
-    locks: &'a Locks,
+    locks: &'a Locks<'a>,
     scratch: &'a CStr,
     oom_score: CString,
     candidates: &'a [CString],
@@ -63,7 +63,7 @@ impl<'a> Target<'a> {
         plan: &'a Plan,
         program: &'a Program,
         scratch: &'a CStr,
-        (stdio, locks): (&'a Stdio, &'a Locks),
+        (stdio, locks): (&'a Stdio, &'a Locks<'a>),
     ) -> Self {
         let score = plan.steps.iter().find_map(|step| match step {
             Step::OomScoreAdj(score) => Some(score.to_string()),
@@ -114,7 +114,7 @@ impl<'a> Target<'a> {
                 Some(ruleset) => kernel::landlock_restrict(ruleset.as_fd())?,
                 None => return Err(io::Error::from_raw_os_error(libc::ENOSYS)),
             },
-            Step::Seccomp(_) => kernel::install_filter(&self.locks.filter)?,
+            Step::Seccomp(_) => kernel::install_filter(self.locks.filter)?,
             Step::ResetSignals => sys::release_signals()?,
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true)?,
             Step::CloseFds(first) => sys::close_from(*first)?,

@@ -65,7 +65,7 @@ pub(super) fn measure(tree: &[Process], of_the_dead: Duration, memory_limit: Opt
         Some(limit) if resident > limit => tree.iter().map(|process| proportional(*process, page)).sum(),
         _ => resident,
     };
-    Measure { cpu, memory, threads: tree.iter().map(|process| process.threads).sum() }
+    Measure { cpu, memory, scratch: 0, threads: tree.iter().map(|process| process.threads).sum() }
 }
 
 /// A process's share of the memory it uses together with others.
@@ -100,6 +100,12 @@ fn whole_table() -> BTreeMap<i32, Vec<i32>> {
         }
     }
     table
+}
+
+/// This process.
+#[cfg(test)]
+pub(super) fn own() -> Process {
+    look_at(own_pid().as_raw_pid()).unwrap()
 }
 
 fn look_at(pid: i32) -> Option<Process> {

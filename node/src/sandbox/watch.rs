@@ -10,6 +10,9 @@ use crate::task::Outcome;
 
 /// Between two looks at the tree's memory, processor time and number of threads.
 pub(super) const MEASURE_EVERY: Duration = Duration::from_millis(50);
+/// A measurement that takes long is followed by this many times as long a rest: a large tree, or many files, must not make
+/// the watch cost more than a fifth of a processor.
+const REST: u32 = 4;
 /// Between two rounds of SIGKILL while something is left.
 const KILL_AGAIN: Duration = Duration::from_millis(5);
 /// How long SIGKILL may take to work before the supervisor reports and leaves the rest to the zygote.
@@ -28,6 +31,8 @@ pub(super) struct Measure {
     pub(super) cpu: Duration,
     pub(super) memory: u64,
     pub(super) threads: u32,
+    /// Bytes of the scratch directory, as far as it was looked at.
+    pub(super) scratch: u64,
 }
 
 /// What the supervisor saw.
@@ -37,6 +42,8 @@ pub(super) enum Seen {
     Reaped { leader: Option<End>, alone: bool },
     /// The node asked for the end.
     Cancelled,
+    /// The node says that more was written to the outputs than is allowed.
+    Flooded,
     /// The node's end of the control socket is closed.
     NodeGone,
     /// An answer to [`Act::Measure`].
@@ -71,6 +78,8 @@ pub(super) struct Watch {
     limits: ResolvedLimits,
     phase: Phase,
     measure_at: Option<Duration>,
+    /// When the measurement that is under way was asked for.
+    asked_at: Duration,
     memory_peak: u64,
     leader: Option<End>,
     cause: Option<Outcome>,
@@ -78,9 +87,10 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(limits: ResolvedLimits) -> Self {
-        let measured = limits.cpu.is_some() || limits.memory.is_some() || limits.processes.is_some();
+        let ResolvedLimits { cpu, memory, processes, scratch, .. } = &limits;
+        let measured = cpu.is_some() || memory.is_some() || processes.is_some() || scratch.is_some();
         let measure_at = measured.then_some(MEASURE_EVERY);
-        Watch { limits, phase: Phase::Running, measure_at, memory_peak: 0, leader: None, cause: None }
+        Watch { limits, phase: Phase::Running, measure_at, asked_at: Duration::ZERO, memory_peak: 0, leader: None, cause: None }
     }
 
     /// When the next step is due even if nothing is seen; times count from the start of the task.
@@ -98,6 +108,7 @@ impl Watch {
         match seen {
             Seen::Reaped { leader, alone } => self.reaped(now, leader, alone),
             Seen::Cancelled => self.terminate(now, Outcome::Cancelled),
+            Seen::Flooded => self.flooded(now),
             Seen::NodeGone => {
                 self.cause.get_or_insert(Outcome::Cancelled);
                 self.kill(now)
@@ -115,6 +126,20 @@ impl Watch {
     /// What the tree may use, in bytes.
     pub(super) fn memory_limit(&self) -> Option<u64> {
         self.limits.memory
+    }
+
+    /// The limit of the scratch directory, if the task failed by itself and may have met it unseen: a full disk's or a
+    /// quota's end looks like any other failure.
+    pub(super) fn scratch_to_judge(&self) -> Option<u64> {
+        let failed = !matches!(self.leader, Some(End::Exited(0)));
+        self.limits.scratch.filter(|_| failed && self.cause.is_none())
+    }
+
+    /// What was in the scratch directory when all was over.
+    pub(super) fn left_in_scratch(&mut self, used: u64) {
+        if let Some(limit) = self.scratch_to_judge().filter(|limit| used > *limit) {
+            self.cause = Some(Outcome::ScratchLimit { limit, used });
+        }
     }
 
     /// What the end is called.
@@ -145,16 +170,31 @@ impl Watch {
 
     fn measured(&mut self, now: Duration, measure: Measure) -> Vec<Act> {
         self.memory_peak = self.memory_peak.max(measure.memory);
-        let cause = match (self.limits.memory, self.limits.cpu, self.limits.processes) {
+        let took = now.saturating_sub(self.asked_at);
+        self.measure_at = self.measure_at.map(|_| now + MEASURE_EVERY.max(took.saturating_mul(REST)));
+        let ResolvedLimits { memory, processes, scratch, cpu, .. } = self.limits;
+        let cause = match (memory, processes, scratch, cpu) {
             (Some(limit), ..) if measure.memory > limit => Outcome::OutOfMemory { limit, peak: measure.memory },
-            (_, _, Some(limit)) if measure.threads > limit => Outcome::TooManyProcesses { limit },
-            (_, Some(limit), _) if measure.cpu > limit => return self.terminate(now, Outcome::CpuLimit { limit }),
+            (_, Some(limit), ..) if measure.threads > limit => Outcome::TooManyProcesses { limit },
+            (_, _, Some(limit), _) if measure.scratch > limit => Outcome::ScratchLimit { limit, used: measure.scratch },
+            (.., Some(limit)) if measure.cpu > limit => return self.terminate(now, Outcome::CpuLimit { limit }),
             _ => return Vec::new(),
         };
+        self.end_at_once(now, cause)
+    }
+
+    fn flooded(&mut self, now: Duration) -> Vec<Act> {
+        match self.limits.output {
+            Some(limit) => self.end_at_once(now, Outcome::OutputLimit { limit }),
+            None => Vec::new(),
+        }
+    }
+
+    /// For what each moment of grace would make worse.
+    fn end_at_once(&mut self, now: Duration, cause: Outcome) -> Vec<Act> {
         if self.phase != Phase::Running {
             return Vec::new();
         }
-        // Each moment of grace would make these two worse.
         self.cause = Some(cause);
         self.kill(now)
     }
@@ -168,6 +208,7 @@ impl Watch {
                 match self.measure_at {
                     Some(at) if now >= at => {
                         self.measure_at = Some(now + MEASURE_EVERY);
+                        self.asked_at = now;
                         vec![Act::Measure]
                     }
                     _ => Vec::new(),
@@ -281,6 +322,52 @@ mod tests {
         let mut bomb = watch(|limits| limits.processes = Some(8));
         assert_eq!(bomb.step(60 * MS, Seen::Measured(Measure { threads: 9, ..Measure::default() })), [Act::Kill]);
         assert_eq!(bomb.outcome(), Outcome::TooManyProcesses { limit: 8 });
+    }
+
+    #[test]
+    fn a_full_scratch_directory_ends_a_task_at_once() {
+        let mut writer = watch(|limits| limits.scratch = Some(100));
+        assert_eq!(writer.step(50 * MS, Seen::Time), [Act::Measure]);
+        assert_eq!(writer.step(51 * MS, Seen::Measured(Measure { scratch: 100, ..Measure::default() })), []);
+        assert_eq!(writer.step(101 * MS, Seen::Time), [Act::Measure]);
+        assert_eq!(writer.step(102 * MS, Seen::Measured(Measure { scratch: 101, ..Measure::default() })), [Act::Kill]);
+        assert_eq!(writer.outcome(), Outcome::ScratchLimit { limit: 100, used: 101 });
+    }
+
+    #[test]
+    fn a_long_look_is_followed_by_a_long_rest() {
+        let mut writer = watch(|limits| limits.scratch = Some(100));
+        let _ = writer.step(50 * MS, Seen::Time);
+        let _ = writer.step(52 * MS, Seen::Measured(Measure::default()));
+        assert_eq!(writer.deadline(), Some(102 * MS));
+        let _ = writer.step(102 * MS, Seen::Time);
+        let _ = writer.step(132 * MS, Seen::Measured(Measure::default()));
+        assert_eq!(writer.deadline(), Some((132 + 4 * 30) * MS));
+    }
+
+    #[test]
+    fn who_failed_with_a_full_scratch_directory_failed_by_that() {
+        let ended_with = |code: i32, used: u64| {
+            let mut watch = watch(|limits| limits.scratch = Some(100));
+            let _ = watch.step(MS, ended(End::Exited(code), true));
+            watch.left_in_scratch(used);
+            watch.outcome()
+        };
+        assert_eq!(ended_with(1, 101), Outcome::ScratchLimit { limit: 100, used: 101 });
+        assert_eq!(ended_with(1, 100), Outcome::Exited(1));
+        assert_eq!(ended_with(0, 101), Outcome::Exited(0), "it has done what was asked");
+        let mut cancelled = watch(|limits| limits.scratch = Some(100));
+        let _ = cancelled.step(MS, Seen::Cancelled);
+        cancelled.left_in_scratch(101);
+        assert_eq!(cancelled.outcome(), Outcome::Cancelled);
+    }
+
+    #[test]
+    fn a_flood_of_output_ends_a_task_only_where_that_is_limited() {
+        let mut limited = watch(|limits| limits.output = Some(7));
+        assert_eq!(limited.step(MS, Seen::Flooded), [Act::Kill]);
+        assert_eq!(limited.outcome(), Outcome::OutputLimit { limit: 7 });
+        assert_eq!(watch(|_| {}).step(MS, Seen::Flooded), []);
     }
 
     #[test]

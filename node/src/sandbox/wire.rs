@@ -1,9 +1,11 @@
 //! What crosses between node, zygote and supervisor.
 //!
-//! To the zygote goes one packet a launch: a version byte, a byte that says how to be born, and four or five descriptors. The control socket among them is a
-//! stream: the node writes the order on it, then at most one byte that cancels; the supervisor writes one report.
+//! To the zygote goes one packet for each supervisor that is wanted: a version byte, a byte that says how it is to be born,
+//! and its end of a socket, its control line. On that the node sends the ground to prepare, then, as tasks come, an order
+//! with the task's descriptors, each followed by at most one byte that ends the task; the supervisor sends one report each.
 //! Frames are a length and CBOR, with a limit that is checked before anything is allocated.
 
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +14,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAnci
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::shelter::{Birth, Shelter};
+use super::shelter::Birth;
 use super::spec::Launch;
 use crate::task::{Outcome, Usage};
 
@@ -20,20 +22,23 @@ use crate::task::{Outcome, Usage};
 pub(super) const MAX_FRAME: usize = 8 << 20;
 /// The byte that cancels.
 pub(super) const CANCEL: u8 = b'C';
-/// Descriptors in a launch at most: control, stdin, stdout, stderr and, where there is one, the entrance of its cgroup.
-const DESCRIPTORS: usize = 5;
+/// The byte that says that the outputs have passed their limit.
+pub(super) const FLOODED: u8 = b'O';
+/// Descriptors with an order at most: stdin, stdout, stderr and, where there is one, the entrance of its cgroup.
+const DESCRIPTORS: usize = 4;
 /// The packet's first byte; both sides are the same binary, so another value is a fault.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// In the place of a birth: look what this machine holds.
 const PROBE: u8 = b'P';
 /// Bytes of a packet.
 const PACKET: usize = 2;
 
-/// What a supervisor is told.
+/// One task for a supervisor.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Order {
     pub(super) launch: Launch,
-    pub(super) shelter: Shelter,
+    /// The user that the task runs as; `None` is the node's own.
+    pub(super) user: Option<u32>,
 }
 
 /// What a zygote is asked for.
@@ -66,12 +71,14 @@ impl Wanted {
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) usage: Usage,
+    /// Whether it takes another order.
+    #[serde(default)]
+    pub(super) again: bool,
 }
 
 /// The descriptors of one launch, as the supervisor gets them.
 #[derive(Debug)]
 pub(super) struct Lines {
-    pub(super) control: OwnedFd,
     pub(super) stdin: OwnedFd,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
@@ -79,15 +86,56 @@ pub(super) struct Lines {
     pub(super) cgroup: Option<OwnedFd>,
 }
 
-/// Sends a launch's descriptors to the zygote; does not wait.
-pub(super) fn send_lines(zygote: BorrowedFd<'_>, wanted: Wanted, lines: &Lines) -> rustix::io::Result<()> {
-    let mut fds = vec![lines.control.as_fd(), lines.stdin.as_fd(), lines.stdout.as_fd(), lines.stderr.as_fd()];
+/// Asks the zygote for a supervisor that has the other end of a control line; does not wait.
+pub(super) fn send_wanted(zygote: BorrowedFd<'_>, wanted: Wanted, control: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    send_with(zygote, &[VERSION, wanted.byte()], &[control]).map(drop)
+}
+
+/// Sends a framed order with its descriptors; does not wait. Answers how much of the frame is on its way.
+pub(super) fn send_order(control: BorrowedFd<'_>, frame: &[u8], lines: &Lines) -> rustix::io::Result<usize> {
+    let mut fds = vec![lines.stdin.as_fd(), lines.stdout.as_fd(), lines.stderr.as_fd()];
     fds.extend(lines.cgroup.as_ref().map(AsFd::as_fd));
+    send_with(control, frame, &fds)
+}
+
+fn send_with(to: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    rustix::net::sendmsg(zygote, &[IoSlice::new(&[VERSION, wanted.byte()])], &mut ancillary, flags).map(drop)
+    ancillary.push(SendAncillaryMessage::ScmRights(fds));
+    rustix::net::sendmsg(to, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+}
+
+/// Waits for an order; `None` if the node is gone or needs this supervisor no more.
+pub(super) fn recv_order(mut control: &File) -> io::Result<Option<(Order, Lines)>> {
+    let mut head = [0; 4];
+    let (bytes, fds) = rustix::io::retry_on_intr(|| recv_with(control.as_fd(), &mut head, RecvFlags::empty()))?;
+    if bytes == 0 {
+        return Ok(None);
+    }
+    control.read_exact(&mut head[bytes..])?;
+    let mut body = vec![0; announced(head)?];
+    control.read_exact(&mut body)?;
+    let mut fds = fds.into_iter();
+    match (fds.next(), fds.next(), fds.next()) {
+        (Some(stdin), Some(stdout), Some(stderr)) => {
+            Ok(Some((parse(&body)?, Lines { stdin, stdout, stderr, cgroup: fds.next() })))
+        }
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "an order without its descriptors")),
+    }
+}
+
+fn recv_with(from: BorrowedFd<'_>, bytes: &mut [u8], flags: RecvFlags) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let message = rustix::net::recvmsg(from, &mut [IoSliceMut::new(bytes)], &mut ancillary, flags)?;
+    let mut fds = Vec::with_capacity(DESCRIPTORS);
+    for part in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = part {
+            fds.extend(rights);
+        }
+    }
+    Ok((message.bytes, fds))
 }
 
 /// Says that the zygote is ready.
@@ -104,7 +152,7 @@ pub(super) fn recv_ready(zygote: BorrowedFd<'_>) -> rustix::io::Result<bool> {
 
 /// What the zygote's socket gave.
 pub(super) enum Received {
-    Launch(Wanted, Lines),
+    Wanted(Wanted, OwnedFd),
     /// The node's end is closed.
     End,
     /// Not what a node of this binary sends.
@@ -112,28 +160,20 @@ pub(super) enum Received {
 }
 
 /// Receives one packet; does not wait.
-pub(super) fn recv_lines(node: BorrowedFd<'_>) -> rustix::io::Result<Received> {
+pub(super) fn recv_wanted(node: BorrowedFd<'_>) -> rustix::io::Result<Received> {
     let mut packet = [0; PACKET];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let message = rustix::net::recvmsg(node, &mut [IoSliceMut::new(&mut packet)], &mut ancillary, flags)?;
-    let mut fds = Vec::with_capacity(DESCRIPTORS);
-    for part in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = part {
-            fds.extend(rights);
-        }
-    }
-    if message.bytes == 0 && fds.is_empty() {
-        return Ok(Received::End);
-    }
-    let mut fds = fds.into_iter();
-    match (packet[0], Wanted::of(packet[1]), (fds.next(), fds.next(), fds.next(), fds.next())) {
-        (VERSION, Some(wanted), (Some(control), Some(stdin), Some(stdout), Some(stderr))) => {
-            Ok(Received::Launch(wanted, Lines { control, stdin, stdout, stderr, cgroup: fds.next() }))
-        }
-        _ => Ok(Received::Nonsense),
-    }
+    let (bytes, fds) = recv_with(node, &mut packet, RecvFlags::DONTWAIT)?;
+    Ok(match (bytes, packet[0], Wanted::of(packet[1]), fds.into_iter().next()) {
+        (0, _, _, None) => Received::End,
+        (PACKET, VERSION, Some(wanted), Some(control)) => Received::Wanted(wanted, control),
+        _ => Received::Nonsense,
+    })
+}
+
+/// Whether the other end of a socket is closed, or has sent what nobody asked for.
+pub(super) fn is_spoilt(socket: BorrowedFd<'_>) -> bool {
+    let peeked = rustix::net::recv(socket, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    !matches!(peeked, Err(rustix::io::Errno::AGAIN))
 }
 
 /// A message with its length before it.
@@ -176,9 +216,14 @@ fn checked_length(length: usize) -> io::Result<u32> {
 /// Reads what node and supervisor say to each other; for the fuzz targets.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn survives(bytes: &[u8]) {
+    use super::shelter::Ground;
     if let Ok(ended) = read_frame::<Ended>(bytes) {
         let again = frame(&ended).expect("what was read can be written");
         assert_eq!(read_frame::<Ended>(&again[..]).ok(), Some(ended));
+    }
+    if let Ok(ground) = read_frame::<Ground>(bytes) {
+        let again = frame(&ground).expect("what was read can be written");
+        assert_eq!(read_frame::<Ground>(&again[..]).ok(), Some(ground));
     }
     if let Ok(order) = read_frame::<Order>(bytes) {
         let again = frame(&order).expect("what was read can be written");
@@ -203,13 +248,12 @@ pub(crate) mod tests {
         (strategies::text(), argv, env, wall, any::<Option<u64>>()).prop_map(|(name, argv, env, wall, memory)| {
             let limits = ResolvedLimits { wall, memory, ..ResolvedLimits::default() };
             let launch = Launch { name, argv, env, scratch: "/tmp/x".into(), limits, isolation: Isolation::default() };
-            let shelter = Shelter { birth: Birth::UserNamespace, hidden: vec!["/x".into()], ..Shelter::default() };
-            Order { launch, shelter }
+            Order { launch, user: Some(7) }
         })
     }
 
     fn ended() -> impl Strategy<Value = Ended> {
-        (strategies::outcome(), strategies::usage()).prop_map(|(outcome, usage)| Ended { outcome, usage })
+        (strategies::outcome(), strategies::usage()).prop_map(|(outcome, usage)| Ended { outcome, usage, again: true })
     }
 
     /// Frames of both ways, for the fuzz target to begin with.
@@ -228,7 +272,7 @@ pub(crate) mod tests {
     #[test]
     fn reports_survive_the_way() {
         let usage = Usage { wall: Duration::from_millis(5), cpu: Duration::from_micros(7), memory_peak: 9 };
-        let sent = Ended { outcome: Outcome::NotFound("`x` does not exist".to_owned()), usage };
+        let sent = Ended { outcome: Outcome::NotFound("`x` does not exist".to_owned()), usage, again: false };
         assert_eq!(read_frame::<Ended>(&frame(&sent).unwrap()[..]).unwrap(), sent);
     }
 

@@ -1,7 +1,7 @@
 //! The zygote: this binary once more, small and single-threaded, from which every supervisor is forked.
 //!
-//! In come packets of descriptors on its standard input, a SEQPACKET socket; its end means that the node is gone.
-//! Out go supervisors. It reads no launch itself. It adopts what a killed supervisor leaves behind and kills it.
+//! In come packets with one descriptor each on its standard input, a SEQPACKET socket; its end means that the node is gone.
+//! Out go supervisors. It reads nothing of what is meant for them. It adopts what a killed supervisor leaves behind and kills it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,8 +15,8 @@ use super::kernel::{self, Namespaces};
 use super::shelter::Birth;
 use super::surroundings::Ids;
 use super::sys::{self, Forked, SingleThreaded, Wake};
-use super::wire::{self, Ended, Lines, Received, Wanted};
-use super::{probe, supervisor, tree};
+use super::wire::{self, Ended, Received, Wanted};
+use super::{guard, probe, supervisor, tree};
 use crate::task::{Outcome, Usage};
 
 /// Exit code of a supervisor that could not report.
@@ -79,8 +79,8 @@ impl Zygote {
 
     fn receive(&mut self) -> io::Result<()> {
         let Some(node) = &self.node else { return Ok(()) };
-        match wire::recv_lines(node.as_fd()) {
-            Ok(Received::Launch(wanted, lines)) => self.launch(wanted, lines),
+        match wire::recv_wanted(node.as_fd()) {
+            Ok(Received::Wanted(wanted, control)) => self.launch(wanted, control),
             Ok(Received::End) => {
                 self.node = None;
                 Ok(())
@@ -94,7 +94,7 @@ impl Zygote {
     }
 
     /// Forks a supervisor, or reports in its place why there is none.
-    fn launch(&mut self, wanted: Wanted, lines: Lines) -> io::Result<()> {
+    fn launch(&mut self, wanted: Wanted, control: OwnedFd) -> io::Result<()> {
         let ids = Ids::own();
         match self.fork(wanted) {
             Ok(Forked::Parent(pid)) => {
@@ -106,16 +106,16 @@ impl Zygote {
                 self.node = None;
                 let alone = &self.alone;
                 let done = std::panic::catch_unwind(AssertUnwindSafe(|| match wanted {
-                    Wanted::Supervisor(_) => supervisor::supervise(alone, ids, lines),
-                    Wanted::Probe => probe::answer(alone, ids, lines),
+                    Wanted::Supervisor(_) => supervisor::serve(alone, ids, control),
+                    Wanted::Probe => probe::answer(alone, ids, control),
                 }));
                 sys::exit_now(if matches!(done, Ok(Ok(()))) { 0 } else { NO_REPORT })
             }
             Err(error) => {
                 let outcome = Outcome::SetupFailed { step: "start a supervisor".to_owned(), error: error.to_string() };
-                let report = wire::frame(&Ended { outcome, usage: Usage::default() })?;
+                let report = wire::frame(&Ended { outcome, usage: Usage::default(), again: false })?;
                 // A node that is gone needs no report.
-                let _ = rustix::io::write(&lines.control, &report);
+                let _ = rustix::io::write(&control, &report);
                 Ok(())
             }
         }
@@ -145,7 +145,7 @@ impl Zygote {
         let last = self.node.is_none() && self.supervisors.is_empty();
         if self.orphans || last {
             let left = tree::descendants(rustix::process::getpid(), &self.supervisors);
-            supervisor::signal_all(&left, None, Signal::KILL);
+            guard::signal_all(&left, None, Signal::KILL);
             self.orphans = !left.is_empty();
         }
         false

@@ -47,6 +47,18 @@ pub enum Outcome {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// Its scratch folder took more of the disk than it may.
+    ScratchLimit {
+        /// The limit, in bytes.
+        limit: u64,
+        /// What was seen, in bytes.
+        used: u64,
+    },
+    /// It wrote more to its outputs than it may.
+    OutputLimit {
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// Somebody cancelled the task.
     Cancelled,
     /// The program is missing or can't be executed; the text says which.
@@ -111,16 +123,19 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MIB: u64 = 1 << 20;
         match self {
             Outcome::Exited(0) => write!(f, "succeeded"),
             Outcome::Exited(code) => write!(f, "failed: exit code {code}"),
             Outcome::Signaled(signal) => write!(f, "failed: killed by signal {signal}"),
             Outcome::TimedOut { limit } => write!(f, "killed: ran longer than {limit:?}"),
             Outcome::CpuLimit { limit } => write!(f, "killed: used more than {limit:?} of processor time"),
-            Outcome::OutOfMemory { limit, .. } => write!(f, "killed: used more than {} MiB", limit / MIB),
+            Outcome::OutOfMemory { limit, .. } => write!(f, "killed: used more than {}", Size(*limit)),
             Outcome::TooManyProcesses { limit } => write!(f, "killed: started more than {limit} processes"),
-            Outcome::FileTooLarge { limit } => write!(f, "killed: wrote a file larger than {} MiB", limit / MIB),
+            Outcome::FileTooLarge { limit } => write!(f, "killed: wrote a file larger than {}", Size(*limit)),
+            Outcome::ScratchLimit { limit, .. } => {
+                write!(f, "killed: wrote more than {} to its scratch folder", Size(*limit))
+            }
+            Outcome::OutputLimit { limit } => write!(f, "killed: wrote more than {} to its outputs", Size(*limit)),
             Outcome::Cancelled => write!(f, "cancelled"),
             Outcome::NotFound(why) => write!(f, "not started: {why}"),
             Outcome::SetupFailed { step, error } => write!(f, "not started: the sandbox could not {step}: {error}"),
@@ -130,6 +145,20 @@ impl fmt::Display for Outcome {
             }
             Outcome::HandlerFailed(why) => write!(f, "failed: {why}"),
             Outcome::Lost(why) => write!(f, "lost: {why}"),
+        }
+    }
+}
+
+/// Bytes as a limit was most likely given: in the largest unit that says it exactly.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        let whole = UNITS.into_iter().find(|(unit, _)| self.0 >= *unit && self.0.is_multiple_of(*unit));
+        match whole {
+            Some((unit, name)) => write!(f, "{} {name}", self.0 / unit),
+            None => write!(f, "{} bytes", self.0),
         }
     }
 }
@@ -201,4 +230,21 @@ pub struct AttemptEnd {
     /// What it used.
     #[serde(default, skip_serializing_if = "is_default")]
     pub usage: Usage,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_told_as_they_were_given() {
+        let words = |limit| Outcome::ScratchLimit { limit, used: limit + 1 }.to_string();
+        assert_eq!(words(64 << 20), "killed: wrote more than 64 MiB to its scratch folder");
+        assert_eq!(words(100 << 10), "killed: wrote more than 100 KiB to its scratch folder");
+        assert_eq!(words(2 << 30), "killed: wrote more than 2 GiB to its scratch folder");
+        assert_eq!(words(1_500_000), "killed: wrote more than 1500000 bytes to its scratch folder");
+        assert_eq!(Outcome::OutOfMemory { limit: 256 << 20, peak: 0 }.to_string(), "killed: used more than 256 MiB");
+        assert_eq!(Outcome::FileTooLarge { limit: 1 << 20 }.to_string(), "killed: wrote a file larger than 1 MiB");
+        assert_eq!(Outcome::OutputLimit { limit: 1 << 20 }.to_string(), "killed: wrote more than 1 MiB to its outputs");
+    }
 }

@@ -109,6 +109,12 @@ pub struct Limits {
     /// The largest file, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_size: Option<u64>,
+    /// Disk that its scratch folder takes, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<u64>,
+    /// Bytes written to both outputs together, kept or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<u64>,
     /// Bytes of standard output that are kept (the tail).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout: Option<u32>,

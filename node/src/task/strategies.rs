@@ -63,14 +63,16 @@ pub(crate) fn millis() -> impl Strategy<Value = UnixMillis> {
 
 pub(crate) fn limits() -> impl Strategy<Value = Limits> {
     let times = [prop::option::of(duration()), prop::option::of(duration()), prop::option::of(duration())];
-    (times, any::<(Option<u64>, Option<u32>, Option<u32>, Option<u64>, Option<u32>, Option<u32>)>()).prop_map(
-        |([wall, cpu, grace], (memory, processes, open_files, file_size, stdout, stderr))| Limits {
+    (times, any::<([Option<u64>; 4], [Option<u32>; 4])>()).prop_map(
+        |([wall, cpu, grace], ([memory, file_size, scratch, output], [processes, open_files, stdout, stderr]))| Limits {
             wall,
             cpu,
             memory,
             processes,
             open_files,
             file_size,
+            scratch,
+            output,
             stdout,
             stderr,
             grace,
@@ -136,6 +138,8 @@ pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
         any::<(u64, u64)>().prop_map(|(limit, peak)| Outcome::OutOfMemory { limit, peak }),
         any::<u32>().prop_map(|limit| Outcome::TooManyProcesses { limit }),
         any::<u64>().prop_map(|limit| Outcome::FileTooLarge { limit }),
+        any::<(u64, u64)>().prop_map(|(limit, used)| Outcome::ScratchLimit { limit, used }),
+        any::<u64>().prop_map(|limit| Outcome::OutputLimit { limit }),
         Just(Outcome::Cancelled),
         text().prop_map(Outcome::NotFound),
         (text(), text()).prop_map(|(step, error)| Outcome::SetupFailed { step, error }),

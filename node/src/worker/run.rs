@@ -111,6 +111,8 @@ pub fn resolve(asked: &Limits, defaults: &ResolvedLimits) -> ResolvedLimits {
         processes: asked.processes.or(defaults.processes),
         open_files: asked.open_files.unwrap_or(defaults.open_files),
         file_size: asked.file_size.or(defaults.file_size),
+        scratch: asked.scratch.or(defaults.scratch),
+        output: asked.output.or(defaults.output),
         stdout: asked.stdout.unwrap_or(defaults.stdout).min(MAX_KEPT_OUTPUT),
         stderr: asked.stderr.unwrap_or(defaults.stderr).min(MAX_KEPT_OUTPUT),
         grace: asked.grace.unwrap_or(defaults.grace),

@@ -12,7 +12,9 @@ use dunlin_node::task::{HandlerName, LostWhy, Outcome};
 use tokio::sync::{mpsc, watch};
 
 use super::harness::Case;
-use super::house::{House, IMMORTAL, SOON, alive, folder, gone, kill, open_descriptors, out, outer, parent, soon};
+use super::house::{
+    House, IMMORTAL, SOON, WAITING, alive, at_rest, folder, gone, kill, open_descriptors, out, outer, parent, soon,
+};
 
 /// A list of cases that run in every environment.
 macro_rules! cases {
@@ -374,11 +376,9 @@ fn many_runs_at_once_leak_nothing() {
     let before = open_descriptors();
     round(200);
     let after = open_descriptors();
-    assert_eq!(after, before, "descriptors");
+    assert!(after <= before + WAITING, "{before} descriptors before, {after} after");
     let zygote = house.sandbox.zygote_pid();
-    soon("no supervisor is left", || {
-        fs::read_to_string(format!("/proc/{zygote}/task/{zygote}/children")).is_ok_and(|list| list.is_empty())
-    });
+    soon("no supervisor has anything to do", || at_rest(zygote));
     // An ordinary user's node can't look into its zygote, which is closed to others of its user.
     if let Ok(held) = fs::read_dir(format!("/proc/{zygote}/fd")) {
         assert_eq!(held.count(), 3, "descriptors of the zygote");

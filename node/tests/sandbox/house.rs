@@ -171,6 +171,18 @@ pub(crate) fn out(report: &Report) -> String {
     String::from_utf8_lossy(&report.stdout.tail).into_owned()
 }
 
+/// Supervisors that may wait for a task, each with a line to the node.
+pub(crate) const WAITING: usize = 16;
+
+/// Whether nothing descends from the zygote but supervisors that have nothing to do.
+pub(crate) fn at_rest(zygote: u32) -> bool {
+    let children = |pid: &str| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    children(&zygote.to_string()).is_ok_and(|list| {
+        let supervisors: Vec<&str> = list.split_whitespace().collect();
+        supervisors.len() <= WAITING && supervisors.iter().all(|pid| children(pid).is_ok_and(|own| own.is_empty()))
+    })
+}
+
 /// Waits until something holds, looking again and again within bounded time.
 pub(crate) fn soon(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();

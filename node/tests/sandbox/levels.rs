@@ -15,6 +15,7 @@ pub(crate) const ALL: &[Case] = cases![
     an_owner_may_want_less_than_the_machine_holds,
     every_level_ends_tasks_in_the_same_ways,
     the_plan_is_what_the_findings_say,
+    a_folder_that_may_be_passed_gives_each_task_a_user,
 ];
 
 fn each_environment_holds_what_its_page_says() {
@@ -102,4 +103,31 @@ fn the_plan_is_what_the_findings_say() {
     assert_eq!(has(|step| matches!(step, Step::Landlock(_))), house.sandbox.findings().landlock() > 0);
     assert_eq!(has(|step| matches!(step, Step::Seccomp(_))), house.sandbox.findings().holds(Layer::Seccomp));
     assert_eq!(has(|step| *step == Step::PrivateMounts), house.full());
+}
+
+fn a_folder_that_may_be_passed_gives_each_task_a_user() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = super::house::folder();
+    let mode = |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o711);
+    let house = House::within(folder.path());
+    let root = matches!(here(), Environment::Root | Environment::Container);
+    assert_eq!(house.sandbox.findings().holds(Layer::UidPerSlot), root);
+    if root {
+        let told = out(&house.run(&["sh", "-c", "echo x >$PWD/tmp/file && id -u && stat -c %u $PWD/tmp/file"], |_| {}));
+        let users: Vec<u32> = told.lines().map(|line| line.parse().unwrap()).collect();
+        assert!(users.len() == 2 && users[0] == users[1] && users[0] >= 60_000, "{told}");
+    }
+    drop(house);
+    mode(0o700);
+    let house = House::within(folder.path());
+    assert_eq!(
+        house.sandbox.findings().holds(Layer::UidPerSlot),
+        here() == Environment::Root,
+        "mounts lead around a closed folder"
+    );
+    if here() == Environment::Container {
+        let missing = house.sandbox.findings().missing.iter().find(|missing| missing.layer == Layer::UidPerSlot).unwrap();
+        assert!(missing.remedy.starts_with("chmod o+x"), "{missing:?}");
+    }
 }

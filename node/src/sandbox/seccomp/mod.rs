@@ -6,6 +6,7 @@
 //!
 //! Source: `Documentation/userspace-api/seccomp_filter.rst` and `include/uapi/linux/{seccomp,filter,audit}.h` of Linux.
 
+mod shared;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -139,7 +140,7 @@ pub(super) fn compile(policy: Policy, architecture: Architecture) -> io::Result<
         program.extend([jump(JUMP_IF_AT_LEAST, X32, 0, 1), give(KILL_PROCESS)]);
     }
     program.extend(halves(&ranges(policy, architecture))?);
-    Ok(program)
+    Ok(shared::shared(program))
 }
 
 /// A filter like that of containers: no namespaces, no mounts, no tracing of the kernel; everything else is allowed.

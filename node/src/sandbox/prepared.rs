@@ -1,0 +1,155 @@
+//! What a supervisor has ready before a task comes, and how it brings the task's program to life with it.
+//!
+//! In come a ground and then orders; out comes a running target, or why there is none. Whatever needs memory or a library
+//! is done here, because the target can only make system calls.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{DumpableBehavior, Pid, WaitOptions};
+
+use super::confine::{Begun, Foundation};
+use super::footprint::Footprint;
+use super::plan::{self, FIRST_CLOSED_FD, Plan, Step};
+use super::program::{self, Program};
+use super::seccomp::{self, Architecture, Instruction, Policy};
+use super::shelter::{Birth, Ground, Shelter};
+use super::spec::Launch;
+use super::surroundings::{self, Ids, Surroundings};
+use super::sys::SingleThreaded;
+use super::target::{Failure, Locks, Stdio, Target};
+use super::wire::{Lines, Order};
+use crate::task::Outcome;
+
+/// Everything that does not depend on the task.
+pub(super) struct Prepared<'a> {
+    alone: &'a SingleThreaded,
+    ground: &'a Ground,
+    /// Where it has namespaces of its own.
+    surroundings: Option<Surroundings<'a>>,
+    foundation: Option<Foundation>,
+    /// The next task's ruleset, as far as it can be made.
+    begun: Option<Begun>,
+    filter: Option<(Policy, Vec<Instruction>)>,
+}
+
+/// A task's program, running.
+pub(super) struct Born {
+    pub(super) target: Pid,
+    /// Where the scratch directory has a limit.
+    pub(super) footprint: Option<Footprint>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Prepares all of `ground`; the outcome of every task that is asked for if that fails.
+    pub(super) fn lay(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground) -> Result<Self, Outcome> {
+        let mut prepared = Prepared { alone, ground, surroundings: None, foundation: None, begun: None, filter: None };
+        let steps = plan::prepared(ground);
+        if !steps.is_empty() {
+            // Its zygote is closed to others, and so would be its own /proc files, which the next steps write to.
+            let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
+            let surroundings = Surroundings::before(alone, ids, ground);
+            let surroundings = surroundings.map_err(|e| failed("open what the task may reach".to_owned(), &e))?;
+            steps.iter().try_for_each(|step| surroundings.execute(*step).map_err(|e| failed(step.act(), &e)))?;
+            let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+            prepared.surroundings = Some(surroundings);
+        }
+        prepared.foundation = (ground.shelter.landlock > 0).then(|| Foundation::lay(&ground.shelter));
+        prepared.begin();
+        Ok(prepared)
+    }
+
+    /// What fails here is tried again, and told, when a task has come.
+    fn begin(&mut self) {
+        self.begun = self.foundation.as_ref().and_then(|foundation| foundation.begin().ok());
+    }
+
+    /// Brings the program of an order to life, or says why there is none.
+    pub(super) fn start(&mut self, order: &Order, lines: Lines) -> Result<Born, Outcome> {
+        let launch = &order.launch;
+        let shelter = Shelter { user: order.user, ..self.ground.shelter.clone() };
+        let program = Program::of(launch).map_err(Outcome::NotFound)?;
+        let plan = Plan::for_launch(launch, &shelter);
+        let scratch = CString::new(launch.scratch.as_os_str().as_bytes())
+            .map_err(|e| failed("name the scratch directory".to_owned(), &e.into()))?;
+        if let Some(surroundings) = &mut self.surroundings {
+            let step = Step::WritableScratch.act();
+            surroundings.admit(&launch.scratch).map_err(|e| failed(step, &e))?;
+        }
+        let footprint = launch.limits.scratch.map(|_| Footprint::of(&launch.scratch, order.user)).transpose();
+        let footprint = footprint.map_err(|e| failed("watch its scratch directory".to_owned(), &e))?;
+        let alone = self.alone;
+        let locks = self.locks(launch, &shelter).map_err(|e| failed("make its locks".to_owned(), &e))?;
+        let Lines { stdin, stdout, stderr, cgroup } = lines;
+        let stdio = Stdio { stdin, stdout, stderr, cgroup };
+        let mut target = Target::prepare(&plan, &program, &scratch, (&stdio, &locks));
+        // The target's own /proc files are closed to it as long as it shares this one's memory and that is closed.
+        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
+        let pid = alone.spawn_sharing(Target::run, &mut target);
+        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+        let pid = pid.map_err(|e| failed("start a process".to_owned(), &e))?;
+        let Some(failure) = target.failure else { return Ok(Born { target: pid, footprint }) };
+        // It has ended already; it is taken away so that nothing is left of it.
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+        Err(explain(launch, &plan, failure))
+    }
+
+    fn locks<'s>(&'s mut self, launch: &Launch, shelter: &Shelter) -> io::Result<Locks<'s>> {
+        let mut locks = Locks::default();
+        if let Some(foundation) = &self.foundation {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let scratch = rustix::fs::open(&launch.scratch, flags, Mode::empty())?;
+            let own = match &self.surroundings {
+                Some(_) => surroundings::further_writable(&self.ground.scratch_root),
+                None => Vec::new(),
+            };
+            let writable: Vec<_> = std::iter::once(&scratch).chain(&own).map(AsFd::as_fd).collect();
+            // Above the three that the target takes as its standard input and outputs before it needs this one.
+            let begun = self.begun.take().map_or_else(|| foundation.begin(), Ok)?;
+            locks.ruleset = Some(rustix::io::fcntl_dupfd_cloexec(begun.finish(&writable)?, FIRST_CLOSED_FD)?);
+        }
+        if shelter.seccomp {
+            let policy = shelter.policy(&launch.limits);
+            if self.filter.as_ref().is_none_or(|(made_for, _)| *made_for != policy) {
+                let architecture = Architecture::NATIVE.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))?;
+                self.filter = Some((policy, seccomp::compile(policy, architecture)?));
+            }
+            locks.filter = self.filter.as_ref().map_or(&[], |(_, filter)| filter);
+        }
+        Ok(locks)
+    }
+
+    /// Whether another task may come after one of `user`, of which nothing runs any more.
+    pub(super) fn serves_again(&self, user: Option<u32>) -> bool {
+        let clean = self.surroundings.as_ref().is_none_or(Surroundings::shared_memory_is_empty);
+        clean && self.ground.serves_again(user)
+    }
+
+    /// Takes away what was the last task's.
+    pub(super) fn dismiss(&mut self) -> io::Result<()> {
+        self.surroundings.as_mut().map_or(Ok(()), Surroundings::dismiss)?;
+        self.begin();
+        Ok(())
+    }
+
+    /// Whether it is the first process of a pid namespace.
+    pub(super) fn in_own_namespace(&self) -> bool {
+        self.ground.shelter.birth != Birth::Fork
+    }
+}
+
+fn explain(launch: &Launch, plan: &Plan, failure: Failure) -> Outcome {
+    let step = plan.steps.get(failure.step);
+    let words = step.filter(|step| **step == Step::Exec).and_then(|_| program::words(launch, failure.errno));
+    match words {
+        Some(words) => Outcome::NotFound(words),
+        None => failed(step.map(Step::act).unwrap_or_default(), &io::Error::from_raw_os_error(failure.errno)),
+    }
+}
+
+fn failed(step: String, error: &io::Error) -> Outcome {
+    Outcome::SetupFailed { step, error: error.to_string() }
+}
