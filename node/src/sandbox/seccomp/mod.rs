@@ -232,6 +232,9 @@ fn socket(policy: Policy) -> Vec<Instruction> {
     let mut families = Vec::new();
     families.extend(policy.unix_sockets.then_some(AF_UNIX));
     families.extend(inet.then_some([AF_INET, AF_INET6]).into_iter().flatten());
+    if families.is_empty() {
+        return vec![give(REFUSED)];
+    }
     let mut answer = vec![load(low_half(0))];
     for family in families {
         answer.extend([jump(JUMP_IF_EQUAL, family, 0, 1), give(ALLOW)]);
