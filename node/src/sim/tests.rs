@@ -34,6 +34,12 @@ fn seed_11_founds_and_leads() {
     clean(11);
 }
 
+/// A node did not start with a full disk, and the trace named the folder, which is another one in each run.
+#[test]
+fn seed_113_is_alike_in_each_run() {
+    clean(113);
+}
+
 /// A bit of a ledger's row once flipped, and was answered with.
 #[test]
 fn seed_397_finds_the_flipped_bit() {

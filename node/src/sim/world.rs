@@ -187,7 +187,10 @@ impl World {
                 seat.damaged = true;
             }
             Err(error) => {
-                self.trace.line(&name(node), &format_args!("does not start: {error}: {:?}", std::error::Error::source(&error)));
+                let why = format!("{error}: {:?}", std::error::Error::source(&error));
+                // This run's own folder is another one in each run.
+                let why = why.replace(&self.folder.display().to_string(), "");
+                self.trace.line(&name(node), &format_args!("does not start: {why}"));
                 drop(seats);
                 self.later(node, Duration::from_millis(500));
             }
