@@ -4,7 +4,7 @@
 //! of the writes in doubt whatever chance says, also halves. It can fill up, fail to sync, and die in the middle of its
 //! n-th write. Chance is told from outside; nothing here reads a clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,12 @@ pub(crate) struct Platter(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    files: BTreeMap<PathBuf, Image>,
+    /// By the number that stands in the real file of their name.
+    files: BTreeMap<u64, Image>,
+    /// The number of the newest file.
+    newest: u64,
+    /// Every name that was ever opened.
+    names: BTreeSet<PathBuf>,
     /// Grows with each start of the node: what an older life still holds can touch nothing.
     life: u64,
     full: bool,
@@ -88,34 +93,33 @@ impl Doubt {
 /// What redb holds of one file in one life of the node.
 struct Handle {
     platter: Platter,
-    path: PathBuf,
+    file: u64,
     life: u64,
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Handle").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
 impl Platter {
-    /// Begins a new life of the node and gives it its way to open files. A real, empty file marks each that exists, so that
-    /// removing it there removes it here.
+    /// Begins a new life of the node and gives it its way to open files. Names are the real file system's: a real file that
+    /// holds nothing but a number marks each that exists, so that removing or renaming it there does the same here, and whoever
+    /// has a file open keeps that file, whatever its name means by now.
     pub(crate) fn begin(&self) -> OpenBackend {
         let life = {
             let mut state = self.state();
             state.life += 1;
             (state.cut, state.until_cut) = (false, None);
+            let named = state.named();
+            state.files.retain(|number, _| named.contains(number));
             state.life
         };
         let platter = self.clone();
         Arc::new(move |path: &Path| {
-            if !path.exists() {
-                std::fs::write(path, b"")?;
-                platter.state().files.remove(path);
-            }
-            platter.state().files.entry(path.to_owned()).or_default();
-            Ok(Box::new(Handle { platter: platter.clone(), path: path.to_owned(), life }))
+            let file = platter.state().number(path)?;
+            Ok(Box::new(Handle { platter: platter.clone(), file, life }))
         })
     }
 
@@ -153,8 +157,10 @@ impl Platter {
     /// Flips one bit of the files that have any; only while no life goes on.
     pub(crate) fn flip_bit(&self, draw: Draw<'_>) {
         let mut state = self.state();
+        let named = state.named();
         let State { files, faults, .. } = &mut *state;
-        let filled: Vec<&mut Image> = files.values_mut().filter(|image| !image.live.is_empty()).collect();
+        let filled = files.iter_mut().filter(|(number, image)| named.contains(number) && !image.live.is_empty());
+        let filled: Vec<&mut Image> = filled.map(|(_, image)| image).collect();
         if filled.is_empty() {
             return;
         }
@@ -216,13 +222,18 @@ impl Platter {
 
 impl Handle {
     /// Does something with the file, if this life still goes on.
-    fn with<T>(&self, act: impl FnOnce(&mut State, &Path) -> io::Result<T>) -> io::Result<T> {
+    fn with<T>(&self, act: impl FnOnce(&mut State, u64) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.platter.state();
         if state.life != self.life || state.cut {
             return Err(io::Error::other("this process has ended"));
         }
-        act(&mut state, &self.path)
+        act(&mut state, self.file)
     }
+}
+
+/// The number in the real file of a name, if there is one.
+fn marked(path: &Path) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.parse().ok()
 }
 
 fn missing() -> io::Error {
@@ -230,13 +241,30 @@ fn missing() -> io::Error {
 }
 
 impl State {
+    /// The number of the file of a name; of a new file if there is none.
+    fn number(&mut self, path: &Path) -> io::Result<u64> {
+        self.names.insert(path.to_owned());
+        if let Some(number) = marked(path) {
+            return Ok(number);
+        }
+        self.newest += 1;
+        std::fs::write(path, self.newest.to_string())?;
+        self.files.insert(self.newest, Image::default());
+        Ok(self.newest)
+    }
+
+    /// The files that have a name.
+    fn named(&self) -> BTreeSet<u64> {
+        self.names.iter().filter_map(|path| marked(path)).collect()
+    }
+
     fn refuse<T>(&mut self, error: io::Error) -> io::Result<T> {
         self.faults.refused += 1;
         Err(error)
     }
 
-    fn doubt(&mut self, path: &Path, doubt: Doubt) -> io::Result<()> {
-        let length = self.files.get(path).ok_or_else(missing)?.live.len();
+    fn doubt(&mut self, file: u64, doubt: Doubt) -> io::Result<()> {
+        let length = self.files.get(&file).ok_or_else(missing)?.live.len();
         let grows = match &doubt {
             Doubt::Write { offset, bytes } => offset + bytes.len() > length,
             Doubt::Length(new) => *new > length,
@@ -248,7 +276,7 @@ impl State {
             self.until_cut = left.checked_sub(1);
             self.cut = left == 0;
         }
-        let image = self.files.get_mut(path).ok_or_else(missing)?;
+        let image = self.files.get_mut(&file).ok_or_else(missing)?;
         doubt.apply(&mut image.live, usize::MAX);
         image.doubtful.push(doubt);
         if self.cut { Err(io::Error::other("the power is gone")) } else { Ok(()) }
@@ -257,13 +285,13 @@ impl State {
 
 impl StorageBackend for Handle {
     fn len(&self) -> Result<u64, io::Error> {
-        self.with(|state, path| Ok(state.files.get(path).ok_or_else(missing)?.live.len() as u64))
+        self.with(|state, file| Ok(state.files.get(&file).ok_or_else(missing)?.live.len() as u64))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        self.with(|state, path| {
+        self.with(|state, file| {
             let from = usize::try_from(offset).map_err(io::Error::other)?;
-            let live = &state.files.get(path).ok_or_else(missing)?.live;
+            let live = &state.files.get(&file).ok_or_else(missing)?.live;
             let bytes = live.get(from..from + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
             out.copy_from_slice(bytes);
             Ok(())
@@ -272,15 +300,15 @@ impl StorageBackend for Handle {
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
         let length = usize::try_from(len).map_err(io::Error::other)?;
-        self.with(|state, path| state.doubt(path, Doubt::Length(length)))
+        self.with(|state, file| state.doubt(file, Doubt::Length(length)))
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
-        self.with(|state, path| {
+        self.with(|state, file| {
             if state.sync_fails {
                 return state.refuse(io::Error::other("the disk failed to sync"));
             }
-            let image = state.files.get_mut(path).ok_or_else(missing)?;
+            let image = state.files.get_mut(&file).ok_or_else(missing)?;
             for doubt in image.doubtful.drain(..) {
                 doubt.apply(&mut image.durable, usize::MAX);
             }
@@ -290,7 +318,7 @@ impl StorageBackend for Handle {
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        self.with(|state, path| state.doubt(path, Doubt::Write { offset, bytes: data.to_vec() }))
+        self.with(|state, file| state.doubt(file, Doubt::Write { offset, bytes: data.to_vec() }))
     }
 }
 
@@ -318,6 +346,30 @@ mod tests {
         platter.begin()(&path).unwrap().read(0, &mut read).unwrap();
         assert_eq!(&read, b"live", "a killed process loses nothing");
         assert_eq!((platter.faults().dropped, platter.faults().torn), (1, 0));
+    }
+
+    #[test]
+    fn an_open_file_stays_what_it_is_when_its_name_is_given_to_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let (platter, new, lasting) = (Platter::default(), folder.path().join("new"), folder.path().join("lasting"));
+        let open = platter.begin();
+        let first = open(&new).unwrap();
+        first.write(0, b"first").unwrap();
+        std::fs::rename(&new, &lasting).unwrap();
+        let second = open(&new).unwrap();
+        second.write(0, b"other").unwrap();
+        // As a database does that is dropped after another has taken its place.
+        first.write(0, b"FIRST").unwrap();
+        let mut read = [0; 5];
+        second.read(0, &mut read).unwrap();
+        assert_eq!(&read, b"other");
+        platter.kill();
+        platter.begin()(&lasting).unwrap().read(0, &mut read).unwrap();
+        assert_eq!(&read, b"FIRST", "the name goes with the file");
+        std::fs::rename(&new, &lasting).unwrap();
+        platter.begin()(&lasting).unwrap().read(0, &mut read).unwrap();
+        assert_eq!(&read, b"other");
+        assert_eq!(platter.state().files.len(), 1, "what has no name is forgotten with the life that had it open");
     }
 
     #[test]

@@ -8,12 +8,13 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::plan::FIRST_CLOSED_FD;
 use super::shelter::Birth;
 use super::spec::Launch;
 use crate::task::{Outcome, Usage};
@@ -135,7 +136,14 @@ fn recv_with(from: BorrowedFd<'_>, bytes: &mut [u8], flags: RecvFlags) -> rustix
             fds.extend(rights);
         }
     }
+    let fds = fds.into_iter().map(above_standard).collect::<Result<_, _>>()?;
     Ok((message.bytes, fds))
+}
+
+/// A descriptor that is none of a program's first three. Whoever has none of these open is sent the next one as a number
+/// that a target puts its own on: over itself, which leaves it to be closed at exec, or over another that it still needs.
+fn above_standard(fd: OwnedFd) -> rustix::io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= FIRST_CLOSED_FD { Ok(fd) } else { rustix::io::fcntl_dupfd_cloexec(&fd, FIRST_CLOSED_FD) }
 }
 
 /// Says that the zygote is ready.
