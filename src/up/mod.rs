@@ -4,13 +4,12 @@
 //! line) what happens to it; the log on standard error; the API on the unix socket. Deliberately not here: how a node is
 //! put together ([`start`], and behind it the library).
 
+mod folder;
 mod log;
 mod start;
 mod tell;
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -33,7 +32,7 @@ pub(crate) async fn up(config: Config, options: Options) -> Result<u8, Failure> 
     // Watched for first: a SIGTERM during the start must not be missed.
     let mut stop = StopSignals::new(options.until_stdin_ends)?;
     log::start(&config.log);
-    make_folder(&config)?;
+    folder::make(&config)?;
     let bound = Server::bind(&config.socket)?;
     let (started, secret_from) = match start_or_stop(&config, &mut stop).await {
         Ok(Some(started)) => started,
@@ -127,16 +126,6 @@ impl StopSignals {
     fn at_once(&self) -> bool {
         self.at_once
     }
-}
-
-fn make_folder(config: &Config) -> Result<(), Failure> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&config.data);
-    made.map_err(|error| {
-        let code = if error.kind() == io::ErrorKind::PermissionDenied { code::NOT_AUTHORISED } else { code::ERROR };
-        Failure::new(code, format!("the data folder {} can't be made", config.data.display()))
-            .why(error.to_string())
-            .next("name another one with --data DIR")
-    })
 }
 
 impl From<ListenError> for Failure {
