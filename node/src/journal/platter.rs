@@ -106,7 +106,7 @@ impl fmt::Debug for Handle {
 impl Platter {
     /// Begins a new life of the node and gives it its way to open files. Names are the real file system's: a real file that
     /// holds nothing but a number marks each that exists, so that removing or renaming it there does the same here, and whoever
-    /// has a file open keeps that file, whatever its name means by now.
+    /// has a file open keeps that file, whatever its name means by now. A file whose every name was never opened is forgotten.
     pub(crate) fn begin(&self) -> OpenBackend {
         let life = {
             let mut state = self.state();
@@ -353,6 +353,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (platter, new, lasting) = (Platter::default(), folder.path().join("new"), folder.path().join("lasting"));
         let open = platter.begin();
+        drop(open(&lasting).unwrap());
         let first = open(&new).unwrap();
         first.write(0, b"first").unwrap();
         std::fs::rename(&new, &lasting).unwrap();
