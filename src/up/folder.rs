@@ -1,7 +1,8 @@
 //! The data folder: made if it is missing, and closed to others.
 //!
 //! A node of root lets other users pass through it, though not list it: where mounts can't be made, its tasks reach their
-//! scratch folders in it as users of their own. Everything else in it is its owner's alone.
+//! scratch folders in it as users of their own. What the node itself keeps in it is its owner's alone; whatever else lies
+//! there is somebody's, who may have named the wrong folder.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -11,8 +12,10 @@ use std::path::Path;
 use crate::config::Config;
 use crate::exit::{Failure, code};
 
-/// What may be passed: the scratch folders, of which each is closed by itself.
-const PASSED: &str = "scratch";
+/// What a node keeps in its data folder. An older one left some of it readable, behind a folder that was closed then.
+const KEPT: [&str; 9] = ["boot", "ledger.redb", "lock", "log.redb", "node.key", "peers.json", "pledge", "secret", "swarm"];
+/// How the names of its snapshots end.
+const SNAPSHOT: &str = "snapshot";
 /// What nobody but the owner may do.
 const OTHERS: u32 = 0o077;
 
@@ -34,13 +37,20 @@ fn make_at(folder: &Path, root: bool) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(if root { 0o711 } else { 0o700 }).create(folder)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let (kind, mode) = (entry.file_type()?, entry.metadata()?.permissions().mode());
-        let ours = (kind.is_dir() || kind.is_file()) && entry.file_name() != PASSED;
-        if ours && mode & OTHERS != 0 {
+        if !is_kept(&entry.path()) || !entry.file_type()?.is_file() {
+            continue;
+        }
+        let mode = entry.metadata()?.permissions().mode();
+        if mode & OTHERS != 0 {
             fs::set_permissions(entry.path(), Permissions::from_mode(mode & 0o7700))?;
         }
     }
     Ok(())
+}
+
+fn is_kept(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| KEPT.iter().any(|kept| name == *kept))
+        || path.extension().is_some_and(|end| end == SNAPSHOT)
 }
 
 #[cfg(test)]
@@ -52,20 +62,24 @@ mod tests {
     }
 
     #[test]
-    fn others_may_pass_roots_folder_and_open_nothing_in_it() {
+    fn others_may_pass_roots_folder_and_open_nothing_of_the_nodes() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("data");
         make_at(&folder, true).unwrap();
         assert_eq!(mode(&folder), 0o711);
-        // As an older node left it.
+        // As an older node left it, and what its owner has there.
         fs::create_dir(folder.join("scratch")).unwrap();
-        fs::create_dir(folder.join("journal")).unwrap();
-        fs::write(folder.join("log"), "x").unwrap();
-        for (name, mode) in [("scratch", 0o711), ("journal", 0o755), ("log", 0o644)] {
+        fs::create_dir(folder.join("www")).unwrap();
+        for name in ["log.redb", "7-9.snapshot", "index.html"] {
+            fs::write(folder.join(name), "x").unwrap();
+        }
+        let names = ["scratch", "www", "log.redb", "7-9.snapshot", "index.html"];
+        for (name, mode) in names.iter().zip([0o711, 0o755, 0o644, 0o644, 0o644]) {
             fs::set_permissions(folder.join(name), Permissions::from_mode(mode)).unwrap();
         }
         make_at(&folder, true).unwrap();
-        assert_eq!(["", "scratch", "journal", "log"].map(|name| mode(&folder.join(name))), [0o711, 0o711, 0o700, 0o600]);
+        assert_eq!(mode(&folder), 0o711);
+        assert_eq!(names.map(|name| mode(&folder.join(name))), [0o711, 0o755, 0o600, 0o600, 0o644]);
     }
 
     #[test]
