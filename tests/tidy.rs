@@ -14,6 +14,8 @@ use code::{code_of, house_names, is_word, line_of, without_tests, words};
 
 #[path = "tidy/code.rs"]
 mod code;
+#[path = "tidy/links.rs"]
+mod links;
 
 /// Lines that a file may have without its tests.
 const MAX_LINES: usize = 500;
@@ -215,41 +217,6 @@ fn word_breaches(file: &str, text: &str) -> Vec<String> {
     found
 }
 
-/// Targets of `[…](target)` outside code, with their lines.
-fn links_of(page: &str) -> Vec<(usize, String)> {
-    let mut links = Vec::new();
-    let mut fenced = false;
-    for (n, line) in page.lines().enumerate() {
-        fenced ^= line.trim_start().starts_with("```");
-        if !fenced {
-            links.extend(line.split("](").skip(1).filter_map(|l| l.split_once(')')).map(|(l, _)| (n + 1, l.to_owned())));
-        }
-    }
-    links
-}
-
-fn link_breaches(root: &Path, file: &str, page: &str) -> Vec<String> {
-    let folder = root.join(file).parent().map(Path::to_path_buf).unwrap_or_default();
-    let mut found = Vec::new();
-    for (line, link) in links_of(page).into_iter().filter(|(_, l)| !l.contains("://") && !l.starts_with("mailto:")) {
-        let (path, anchor) = link.split_once('#').map_or((link.as_str(), None), |(p, a)| (p, Some(a)));
-        let target = if path.is_empty() { root.join(file) } else { folder.join(path) };
-        if !target.exists() {
-            found.push(breach(file, line, &format!("the link `{link}` leads nowhere")));
-        } else if let (Some(anchor), Ok(text)) = (anchor, fs::read_to_string(&target))
-            && !text.lines().filter(|l| l.starts_with('#')).any(|l| slug(l) == anchor)
-        {
-            found.push(breach(file, line, &format!("no heading for the link `{link}`")));
-        }
-    }
-    found
-}
-
-fn slug(heading: &str) -> String {
-    let words = heading.trim_start_matches('#').trim().to_lowercase();
-    words.chars().filter(|c| is_word(*c) || " -".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
-}
-
 /// `cargo test --workspace` passes silently over a test whose features are off.
 fn manifest_breaches(file: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -330,7 +297,7 @@ fn breaches(root: &Path, rooms: &Rooms, files: &BTreeMap<String, String>) -> Vec
                 found.extend(election_breaches(file, &code));
                 found.extend(shape_breaches(file, text, &code));
             }
-            Some("md") => found.extend(link_breaches(root, file, text)),
+            Some("md") => found.extend(links::link_breaches(root, file, text)),
             Some("toml") => found.extend(manifest_breaches(file, text)),
             _ => {}
         }
@@ -479,7 +446,7 @@ mod rules {
     fn a_link_that_leads_nowhere_is_found() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("b.md"), "# The Way of a Task\n").unwrap();
-        let place = |page: &str| link_breaches(folder.path(), "a.md", page).len();
+        let place = |page: &str| links::link_breaches(folder.path(), "a.md", page).len();
         assert_eq!(place("[b](b.md) [way](b.md#the-way-of-a-task) [site](https://rustup.rs)"), 0);
         assert_eq!(place("```\n[c](c.md)\n```"), 0);
         assert_eq!(place("[c](c.md)"), 1);
