@@ -17,7 +17,8 @@ use landlock::{
 use rustix::fs::{Mode, OFlags};
 
 use super::handlers::THIS_PROGRAM;
-use super::shelter::Shelter;
+use super::shelter::{Birth, Shelter};
+use super::surroundings::SHARED_MEMORY;
 use crate::task::Network;
 
 /// What programs are made of.
@@ -55,13 +56,25 @@ impl Foundation {
             let access = AccessFs::ReadFile | AccessFs::WriteFile | (AccessFs::from_file(abi) & AccessFs::IoctlDev);
             foundation.grant(Path::new(device), access);
         }
-        let system = READABLE.map(PathBuf::from);
-        for path in system.iter().chain(&shelter.read) {
-            foundation.grant_around(path, &shelter.hidden, MAX_DEPTH);
+        foundation.grant_readable(READABLE.iter().map(Path::new), &shelter.hidden);
+        foundation.grant_readable(shelter.read.iter().map(PathBuf::as_path), &shelter.hidden);
+        if shelter.birth != Birth::Fork {
+            // Mounted for this supervisor's tasks alone.
+            foundation.grant(Path::new(SHARED_MEMORY), AccessFs::from_all(abi));
         }
         // A handler is this program again, wherever it lies.
         foundation.grant(Path::new(THIS_PROGRAM), AccessFs::ReadFile | AccessFs::Execute);
         foundation
+    }
+
+    /// Links are followed first: what is granted and what is hidden are compared by where they really are. Of two names
+    /// for one folder (`/bin`, and `/usr/bin` in `/usr`) the second adds nothing.
+    fn grant_readable<'a>(&mut self, paths: impl Iterator<Item = &'a Path>, hidden: &[PathBuf]) {
+        for path in paths.filter_map(|path| std::fs::canonicalize(path).ok()) {
+            if !self.granted.iter().any(|granted| path.starts_with(&granted.path)) {
+                self.grant_around(&path, hidden, MAX_DEPTH);
+            }
+        }
     }
 
     fn grant(&mut self, path: &Path, access: BitFlags<AccessFs>) {
@@ -131,10 +144,10 @@ impl Begun {
     ///
     /// # Errors
     /// If the kernel refuses it.
-    pub(super) fn finish(self, writable: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+    pub(super) fn finish(self, writable: &[OwnedFd]) -> io::Result<OwnedFd> {
         let Begun { abi, mut ruleset } = self;
         for folder in writable {
-            ruleset = allow(ruleset, *folder, AccessFs::from_all(abi))?;
+            ruleset = allow(ruleset, folder.as_fd(), AccessFs::from_all(abi))?;
         }
         Option::<OwnedFd>::from(ruleset).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))
     }
@@ -155,4 +168,30 @@ fn refused(error: RulesetError) -> io::Error {
 
 fn allow(ruleset: RulesetCreated, path: BorrowedFd<'_>, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
     ruleset.add_rule(PathBeneath::new(path, access)).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(paths: &[&Path], hidden: &[PathBuf]) -> Vec<PathBuf> {
+        let mut foundation = Foundation { abi: ABI::V1, tcp: false, granted: Vec::new() };
+        foundation.grant_readable(paths.iter().copied(), hidden);
+        foundation.granted.into_iter().map(|granted| granted.path).collect()
+    }
+
+    #[test]
+    fn a_link_to_a_folder_does_not_lead_around_what_is_hidden_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let (usr, lib) = (root.join("usr"), root.join("lib"));
+        std::fs::create_dir_all(usr.join("lib/dunlin")).unwrap();
+        std::fs::create_dir_all(usr.join("lib/python")).unwrap();
+        std::os::unix::fs::symlink("usr/lib", &lib).unwrap();
+        assert_eq!(granted(&[&usr, &lib], &[]), [usr.clone()], "one rule is enough");
+        let hidden = [usr.join("lib/dunlin")];
+        assert_eq!(granted(&[&usr, &lib], &hidden), [usr.join("lib/python")]);
+        assert_eq!(granted(&[&lib], &hidden), [usr.join("lib/python")]);
+        assert_eq!(granted(&[&root.join("nothing")], &[]), Vec::<PathBuf>::new());
+    }
 }

@@ -5,12 +5,12 @@
 
 use std::ffi::{CStr, c_int, c_long, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use rustix::process::Pid;
 
-use super::seccomp::Instruction;
+use super::seccomp::{Instruction, Key};
 use super::sys::{Forked, SingleThreaded};
 
 /// Namespaces, as flags of clone and unshare.
@@ -89,7 +89,7 @@ pub(super) enum Writable {
 }
 
 /// Makes the mount at `path` writable or not.
-pub(super) fn set_writable(path: &CStr, writable: Writable, all_below: bool) -> io::Result<()> {
+pub(super) fn set_writable(path: &CStr, writable: Writable, all_below: bool, key: Key) -> io::Result<()> {
     const RDONLY: u64 = 1;
     #[repr(C)]
     struct Attributes {
@@ -103,9 +103,80 @@ pub(super) fn set_writable(path: &CStr, writable: Writable, all_below: bool) -> 
     let flags = if all_below { libc::AT_RECURSIVE } else { 0 };
     let size = size_of::<Attributes>();
     // SAFETY: the path ends with a zero byte and the attributes are laid out as `struct mount_attr`, whose size is given.
-    let done =
-        unsafe { libc::syscall(libc::SYS_mount_setattr, libc::AT_FDCWD, path.as_ptr(), flags, &raw const attributes, size) };
+    let done = unsafe {
+        let call = libc::SYS_mount_setattr;
+        libc::syscall(call, libc::AT_FDCWD, path.as_ptr(), flags, &raw const attributes, size, key.argument())
+    };
     checked(done).map(drop)
+}
+
+/// Shows what is at `source` at `target` too.
+pub(super) fn bind(source: &CStr, target: &CStr, key: Key) -> io::Result<()> {
+    let nothing = ptr::null::<c_void>();
+    // SAFETY: both paths end with a zero byte; a bind mount has neither a type nor options, and the kernel reads no sixth argument.
+    let done = unsafe {
+        let call = libc::SYS_mount;
+        libc::syscall(call, source.as_ptr(), target.as_ptr(), nothing, libc::MS_BIND, nothing, key.argument())
+    };
+    checked(done).map(drop)
+}
+
+/// Takes away the mount at `target`.
+pub(super) fn unmount(target: &CStr, key: Key) -> io::Result<()> {
+    // SAFETY: the path ends with a zero byte, and the kernel reads no argument after the second.
+    let done = unsafe { libc::syscall(libc::SYS_umount2, target.as_ptr(), libc::MNT_DETACH, 0, 0, 0, key.argument()) };
+    checked(done).map(drop)
+}
+
+/// How many queues, semaphores and pieces of shared memory of System V there are in this ipc namespace.
+pub(super) fn ipc_objects() -> io::Result<u32> {
+    // Where each call's structure (`include/uapi/linux/{shm,msg,sem}.h`) has the number; all are numbers of 32 bits up to there.
+    const SHM_INFO: c_int = 14;
+    const SHM_COUNT: usize = 0;
+    const MSG_COUNT: usize = 0;
+    const SEM_COUNT: usize = 7;
+    // 128 bytes are more than any of the structures has.
+    let (mut shm, mut msg, mut sem) = ([0_i32; 32], [0_i32; 32], [0_i32; 32]);
+    // SAFETY: each call fills its own structure, which is smaller than what it is given; semctl takes a pointer to it for
+    // this request.
+    unsafe {
+        checked(libc::shmctl(0, SHM_INFO, shm.as_mut_ptr().cast()).into())?;
+        checked(libc::msgctl(0, libc::MSG_INFO, msg.as_mut_ptr().cast()).into())?;
+        checked(libc::semctl(0, 0, libc::SEM_INFO, sem.as_mut_ptr()).into())?;
+    }
+    Ok(shm[SHM_COUNT].unsigned_abs() + msg[MSG_COUNT].unsigned_abs() + sem[SEM_COUNT].unsigned_abs())
+}
+
+/// The directory of this ipc namespace's message queues, in no place where anybody could find it.
+pub(super) fn message_queues() -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+    let filesystem = rustix::mount::fsopen("mqueue", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_create(filesystem.as_fd())?;
+    let harmless = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount = rustix::mount::fsmount(filesystem.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, harmless)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(&mount, c".", flags, Mode::empty())?) // The mount itself can't be read.
+}
+
+/// How this process is scheduled, and how its reads and writes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scheduling {
+    /// `struct sched_attr`: policy, flags, nice value, priority, times and bounds.
+    processor: [u64; 8],
+    disk: c_long,
+}
+
+/// That of this process.
+pub(super) fn scheduling() -> io::Result<Scheduling> {
+    const WHO_PROCESS: c_int = 1;
+    let mut processor = [0_u64; 8];
+    let size = size_of_val(&processor);
+    // SAFETY: the kernel writes at most as many bytes as are said to be there.
+    checked(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, processor.as_mut_ptr(), size, 0) })?;
+    // SAFETY: no memory is passed.
+    let disk = checked(unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) })?;
+    Ok(Scheduling { processor, disk })
 }
 
 /// Brings up the loopback interface of a new network namespace.

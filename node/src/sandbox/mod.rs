@@ -42,6 +42,7 @@ mod supervisor;
 mod surroundings;
 mod sys;
 mod target;
+mod traces;
 mod tree;
 mod watch;
 mod wire;

@@ -63,7 +63,7 @@ pub enum Step {
     DropCapabilities,
     /// Restricts itself by Landlock's ruleset.
     Landlock(u32),
-    /// Filters its system calls.
+    /// Filters system calls: the supervisor's own, and so those of every target.
     Seccomp(Network),
     /// Leaves the node's session.
     NewSession,
@@ -104,7 +104,7 @@ impl Step {
             Step::BecomeUser(user) => format!("become user {user}"),
             Step::DropCapabilities => "give up every capability".to_owned(),
             Step::Landlock(abi) => format!("restrict itself by Landlock {abi}"),
-            Step::Seccomp(network) => format!("filter its system calls, network {network}"),
+            Step::Seccomp(network) => format!("filter system calls, network {network}"),
             Step::NewSession => "start a session of its own".to_owned(),
             Step::DieWithSupervisor => "tie itself to its supervisor".to_owned(),
             Step::Rlimit(Limited::Core, bytes) => format!("limit core files to {bytes} bytes"),
@@ -139,7 +139,7 @@ impl Step {
             Step::BecomeUser(_) => "so that it owns nothing of the node's; early, because it forgets whom it is tied to",
             Step::DropCapabilities => "so that no privilege of the node or of a namespace is left to the program",
             Step::Landlock(_) => "so that it reads what programs are made of and writes in its scratch directory only",
-            Step::Seccomp(_) => "last of the locks, because it would refuse what the other ones need",
+            Step::Seccomp(_) => "before any task, so that each inherits it ready-made; the supervisor keeps a key to the mounts that it still changes",
             Step::NewSession => "so that Ctrl-C at the node's terminal misses it and its group can be signalled at once",
             Step::DieWithSupervisor => "so that nothing runs unwatched; the supervisor has one thread, so its end is meant",
             Step::Rlimit(Limited::Core, _) => "so that a crash does not fill the disk",
@@ -164,8 +164,8 @@ impl Step {
 /// The ordered steps of one launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// What the supervisor does in the namespaces that it was born into, in the order of their execution. All but the last
-    /// can be done before the launch is known.
+    /// What the supervisor does, most of it in the namespaces that it was born into, in the order of their execution. All but
+    /// making a scratch directory writable is done before the launch is known.
     pub surroundings: Vec<Step>,
     /// What the target does, in the order of their execution.
     pub steps: Vec<Step>,
@@ -192,7 +192,6 @@ impl Plan {
         steps.extend((!shelter.is_open()).then_some(Step::DropCapabilities));
         steps.extend([Step::ResetSignals, Step::NoNewPrivs]);
         steps.extend((shelter.landlock > 0).then_some(Step::Landlock(shelter.landlock)));
-        steps.extend(shelter.seccomp.then_some(Step::Seccomp(shelter.network)));
         steps.extend([Step::CloseFds(FIRST_CLOSED_FD), Step::Exec]);
         Plan { surroundings: surroundings(launch, shelter), steps }
     }
@@ -204,17 +203,17 @@ fn surroundings(launch: &Launch, shelter: &Shelter) -> Vec<Step> {
     steps
 }
 
-/// What a supervisor does in its namespaces before a task comes.
+/// What a supervisor does before a task comes, most of it in its namespaces.
 pub(super) fn prepared(ground: &Ground) -> Vec<Step> {
     let shelter = &ground.shelter;
-    if shelter.birth == Birth::Fork {
-        return Vec::new();
-    }
     let mut steps = Vec::new();
-    steps.extend((shelter.birth == Birth::UserNamespace).then_some(Step::MapUser));
-    steps.extend((shelter.network == Network::Isolated).then_some(Step::OwnNetwork));
-    steps.extend([Step::PrivateMounts, Step::Cover, Step::ReadOnlyMounts, Step::SharedMemory(ground.shared_memory)]);
-    steps.extend(shelter.fresh_proc.then_some(Step::FreshProc));
+    if shelter.birth != Birth::Fork {
+        steps.extend((shelter.birth == Birth::UserNamespace).then_some(Step::MapUser));
+        steps.extend((shelter.network == Network::Isolated).then_some(Step::OwnNetwork));
+        steps.extend([Step::PrivateMounts, Step::Cover, Step::ReadOnlyMounts, Step::SharedMemory(ground.shared_memory)]);
+        steps.extend(shelter.fresh_proc.then_some(Step::FreshProc));
+    }
+    steps.extend(shelter.seccomp.then_some(Step::Seccomp(shelter.network)));
     steps
 }
 
@@ -306,11 +305,9 @@ mod tests {
         let plan = Plan::for_launch(&launch(ResolvedLimits::default()), &shelter);
         let at = |wanted: fn(&Step) -> bool| plan.steps.iter().position(wanted).unwrap();
         let user = at(|step| matches!(step, Step::BecomeUser(_)));
-        let filter = at(|step| matches!(step, Step::Seccomp(_)));
         // A change of user forgets whom a process is tied to, and takes its own /proc files away from it.
         assert!(at(|step| matches!(step, Step::OomScoreAdj(_))) < user && user < at(|step| *step == Step::DieWithSupervisor));
         assert!(at(|step| *step == Step::NoNewPrivs) < at(|step| matches!(step, Step::Landlock(_))));
-        assert!(at(|step| matches!(step, Step::Landlock(_))) < filter);
         let ground = Ground::of(&shelter, std::path::Path::new("/scratch"), &ResolvedLimits::default());
         let (last, before) = plan.surroundings.split_last().unwrap();
         assert_eq!((*last, before), (Step::WritableScratch, &prepared(&ground)[..]), "only the last one needs the launch");

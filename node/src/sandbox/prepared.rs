@@ -5,22 +5,26 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, WaitOptions};
+use rustix::rand::GetRandomFlags;
 
 use super::confine::{Begun, Foundation};
 use super::footprint::Footprint;
+use super::kernel;
 use super::plan::{self, FIRST_CLOSED_FD, Plan, Step};
 use super::program::{self, Program};
-use super::seccomp::{self, Architecture, Instruction, Policy};
+use super::seccomp::{self, Architecture, Key};
 use super::shelter::{Birth, Ground, Shelter};
 use super::spec::Launch;
-use super::surroundings::{self, Ids, Surroundings};
+use super::surroundings::{Ids, Surroundings};
 use super::sys::SingleThreaded;
-use super::target::{Failure, Locks, Stdio, Target};
+use super::target::{Failure, Stdio, Target};
+use super::traces::Traces;
 use super::wire::{Lines, Order};
 use crate::task::Outcome;
 
@@ -33,7 +37,8 @@ pub(super) struct Prepared<'a> {
     foundation: Option<Foundation>,
     /// The next task's ruleset, as far as it can be made.
     begun: Option<Begun>,
-    filter: Option<(Policy, Vec<Instruction>)>,
+    /// How everything was; where it has namespaces of its own and could look.
+    traces: Option<Traces>,
 }
 
 /// A task's program, running.
@@ -41,24 +46,33 @@ pub(super) struct Born {
     pub(super) target: Pid,
     /// Where the scratch directory has a limit.
     pub(super) footprint: Option<Footprint>,
+    /// Its outputs, held open as long as anything of the task may write.
+    pub(super) outputs: [OwnedFd; 2],
 }
 
 impl<'a> Prepared<'a> {
     /// Prepares all of `ground`; the outcome of every task that is asked for if that fails.
     pub(super) fn lay(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground) -> Result<Self, Outcome> {
-        let mut prepared = Prepared { alone, ground, surroundings: None, foundation: None, begun: None, filter: None };
-        let steps = plan::prepared(ground);
-        if !steps.is_empty() {
+        let key = key().map_err(|e| failed("draw a key".to_owned(), &e))?;
+        let mut prepared = Prepared { alone, ground, surroundings: None, foundation: None, begun: None, traces: None };
+        // The filter comes last: it refuses what the others need.
+        let filters = |step: &Step| matches!(step, Step::Seccomp(_));
+        let (filter, steps): (Vec<Step>, Vec<Step>) = plan::prepared(ground).into_iter().partition(filters);
+        if prepared.in_own_namespace() {
             // Its zygote is closed to others, and so would be its own /proc files, which the next steps write to.
             let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
-            let surroundings = Surroundings::before(alone, ids, ground);
+            let surroundings = Surroundings::before(alone, ids, ground, key);
             let surroundings = surroundings.map_err(|e| failed("open what the task may reach".to_owned(), &e))?;
             steps.iter().try_for_each(|step| surroundings.execute(*step).map_err(|e| failed(step.act(), &e)))?;
             let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
             prepared.surroundings = Some(surroundings);
+            prepared.traces = Traces::before().ok();
         }
         prepared.foundation = (ground.shelter.landlock > 0).then(|| Foundation::lay(&ground.shelter));
         prepared.begin();
+        for step in filter {
+            take_on_filter(ground, key).map_err(|e| failed(step.act(), &e))?;
+        }
         Ok(prepared)
     }
 
@@ -75,57 +89,49 @@ impl<'a> Prepared<'a> {
         let plan = Plan::for_launch(launch, &shelter);
         let scratch = CString::new(launch.scratch.as_os_str().as_bytes())
             .map_err(|e| failed("name the scratch directory".to_owned(), &e.into()))?;
-        if let Some(surroundings) = &mut self.surroundings {
-            let step = Step::WritableScratch.act();
-            surroundings.admit(&launch.scratch).map_err(|e| failed(step, &e))?;
-        }
+        let writable = self.admit(&launch.scratch).map_err(|e| failed(Step::WritableScratch.act(), &e))?;
         let footprint = launch.limits.scratch.map(|_| Footprint::of(&launch.scratch, order.user)).transpose();
         let footprint = footprint.map_err(|e| failed("watch its scratch directory".to_owned(), &e))?;
         let alone = self.alone;
-        let locks = self.locks(launch, &shelter).map_err(|e| failed("make its locks".to_owned(), &e))?;
+        let ruleset = self.ruleset(&writable).map_err(|e| failed("make its ruleset".to_owned(), &e))?;
         let Lines { stdin, stdout, stderr, cgroup } = lines;
         let stdio = Stdio { stdin, stdout, stderr, cgroup };
-        let mut target = Target::prepare(&plan, &program, &scratch, (&stdio, &locks));
+        let mut target = Target::prepare(&plan, &program, &scratch, (&stdio, ruleset.as_ref()));
         // The target's own /proc files are closed to it as long as it shares this one's memory and that is closed.
         let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
         let pid = alone.spawn_sharing(Target::run, &mut target);
         let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
         let pid = pid.map_err(|e| failed("start a process".to_owned(), &e))?;
-        let Some(failure) = target.failure else { return Ok(Born { target: pid, footprint }) };
+        let Some(failure) = target.failure else {
+            let Stdio { stdout, stderr, .. } = stdio;
+            return Ok(Born { target: pid, footprint, outputs: [stdout, stderr] });
+        };
         // It has ended already; it is taken away so that nothing is left of it.
         let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
         Err(explain(launch, &plan, failure))
     }
 
-    fn locks<'s>(&'s mut self, launch: &Launch, shelter: &Shelter) -> io::Result<Locks<'s>> {
-        let mut locks = Locks::default();
-        if let Some(foundation) = &self.foundation {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let scratch = rustix::fs::open(&launch.scratch, flags, Mode::empty())?;
-            let own = match &self.surroundings {
-                Some(_) => surroundings::further_writable(&self.ground.scratch_root),
-                None => Vec::new(),
-            };
-            let writable: Vec<_> = std::iter::once(&scratch).chain(&own).map(AsFd::as_fd).collect();
-            // Above the three that the target takes as its standard input and outputs before it needs this one.
-            let begun = self.begun.take().map_or_else(|| foundation.begin(), Ok)?;
-            locks.ruleset = Some(rustix::io::fcntl_dupfd_cloexec(begun.finish(&writable)?, FIRST_CLOSED_FD)?);
+    /// Lets the task's scratch directory be seen; gives back what it may write in.
+    fn admit(&mut self, scratch: &Path) -> io::Result<Vec<OwnedFd>> {
+        if let Some(surroundings) = &mut self.surroundings {
+            return surroundings.admit(scratch);
         }
-        if shelter.seccomp {
-            let policy = shelter.policy(&launch.limits);
-            if self.filter.as_ref().is_none_or(|(made_for, _)| *made_for != policy) {
-                let architecture = Architecture::NATIVE.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))?;
-                self.filter = Some((policy, seccomp::compile(policy, architecture)?));
-            }
-            locks.filter = self.filter.as_ref().map_or(&[], |(_, filter)| filter);
-        }
-        Ok(locks)
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(vec![rustix::fs::open(scratch, flags, Mode::empty())?])
+    }
+
+    /// Landlock's, for one task.
+    fn ruleset(&mut self, writable: &[OwnedFd]) -> io::Result<Option<OwnedFd>> {
+        let Some(foundation) = &self.foundation else { return Ok(None) };
+        let begun = self.begun.take().map_or_else(|| foundation.begin(), Ok)?;
+        // Above the three that the target takes as its standard input and outputs before it needs this one.
+        Ok(Some(rustix::io::fcntl_dupfd_cloexec(begun.finish(writable)?, FIRST_CLOSED_FD)?))
     }
 
     /// Whether another task may come after one of `user`, of which nothing runs any more.
     pub(super) fn serves_again(&self, user: Option<u32>) -> bool {
-        let clean = self.surroundings.as_ref().is_none_or(Surroundings::shared_memory_is_empty);
-        clean && self.ground.serves_again(user)
+        let clean = !self.in_own_namespace() || self.traces.as_ref().is_some_and(Traces::are_none);
+        self.ground.serves_again(user) && clean
     }
 
     /// Takes away what was the last task's.
@@ -139,6 +145,22 @@ impl<'a> Prepared<'a> {
     pub(super) fn in_own_namespace(&self) -> bool {
         self.ground.shelter.birth != Birth::Fork
     }
+}
+
+/// From here on this process and all that descends from it have their calls filtered.
+fn take_on_filter(ground: &Ground, key: Key) -> io::Result<()> {
+    let Some(policy) = ground.filter else { return Ok(()) };
+    let architecture = Architecture::NATIVE.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))?;
+    let filter = seccomp::compile(policy, architecture, Some(key))?;
+    // The kernel takes filters from privileged processes or from those that gave up becoming so.
+    rustix::thread::set_no_new_privs(true)?;
+    kernel::install_filter(&filter)
+}
+
+fn key() -> io::Result<Key> {
+    let mut random = [0; size_of::<usize>()];
+    rustix::rand::getrandom(&mut random, GetRandomFlags::empty())?;
+    Ok(Key::new(random))
 }
 
 fn explain(launch: &Launch, plan: &Plan, failure: Failure) -> Outcome {

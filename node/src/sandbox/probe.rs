@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::confine::Foundation;
 use super::kernel::{self, Namespaces};
 use super::plan::Step;
-use super::seccomp::{self, Architecture};
+use super::seccomp::{self, Architecture, Key};
 use super::shelter::{Birth, Ground, Shelter};
 use super::spec::ResolvedLimits;
 use super::surroundings::{Ids, Surroundings};
@@ -124,8 +124,8 @@ impl Probe<'_> {
         let shelter = Shelter { birth, hidden: self.question.hidden.clone(), ..Shelter::default() };
         let scratch = &self.question.scratch;
         let scratch_root = scratch.parent().unwrap_or(scratch).to_owned();
-        let ground = Ground { shelter, scratch_root, shared_memory: 4096 };
-        let mut surroundings = match Surroundings::before(self.alone, self.ids, &ground) {
+        let ground = Ground { shelter, scratch_root, shared_memory: 4096, filter: None };
+        let mut surroundings = match Surroundings::before(self.alone, self.ids, &ground, Key::new(Default::default())) {
             Ok(surroundings) => surroundings,
             Err(error) => return say("open what the task may reach", Err(error)),
         };
@@ -136,7 +136,7 @@ impl Probe<'_> {
         for step in steps {
             say(&step.act(), surroundings.execute(step));
         }
-        say(&Step::WritableScratch.act(), surroundings.admit(scratch));
+        say(&Step::WritableScratch.act(), surroundings.admit(scratch).map(drop));
     }
 
     /// Already the question for its version is asked in a child: there are filters that kill for an unknown call.
@@ -304,7 +304,7 @@ fn restricted(abi: u32) -> io::Result<()> {
 fn filtered() -> io::Result<()> {
     let architecture = Architecture::NATIVE.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))?;
     let policy = Shelter { network: Network::None, ..Shelter::default() }.policy(&ResolvedLimits::default());
-    let filter = seccomp::compile(policy, architecture)?;
+    let filter = seccomp::compile(policy, architecture, None)?;
     rustix::thread::set_no_new_privs(true)?;
     kernel::install_filter(&filter)?;
     match std::net::UdpSocket::bind(("127.0.0.1", 0)) {

@@ -70,11 +70,14 @@ impl ScratchRoot {
         })?;
         let path = self.path.join(name);
         let name = CString::new(name.as_bytes())?;
-        let again = self.shelf.as_ref().map_or(Ok(false), |shelf| shelf.take(&self.fd, &name, user))?;
-        if !again {
-            self.make_new(&name, user)?;
-        }
-        let looks = self.shelf.as_ref().and_then(|_| Looks::of(&self.fd, &name));
+        let again = self.shelf.as_ref().map_or(Ok(None), |shelf| shelf.take(&self.fd, &name, user))?;
+        let looks = match again {
+            Some(looks) => Some(looks),
+            None => {
+                self.make_new(&name, user)?;
+                self.shelf.as_ref().and_then(|_| Looks::of(&self.fd, &name))
+            }
+        };
         Ok(Made { name, path, user, looks })
     }
 

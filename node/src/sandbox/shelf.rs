@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{Dir, IFlags, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Dir, IFlags, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::kernel;
@@ -49,26 +49,35 @@ impl Looks {
         only(&inner, None)?;
         Some(Looks([Look::of(&outer)?, Look::of(&inner)?]))
     }
+
+    /// The same after the directory was given another name, which is a change to the kernel.
+    fn renamed(mut self, root: &OwnedFd, name: &CStr) -> Looks {
+        if let Ok(stat) = rustix::fs::statat(root, name, AtFlags::SYMLINK_NOFOLLOW) {
+            self.0[0].inode = inode(&stat);
+        }
+        self
+    }
+}
+
+fn inode(stat: &Stat) -> [u64; 10] {
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)] // Only whether they are the same is asked.
+    [
+        stat.st_mode as u64,
+        stat.st_uid as u64,
+        stat.st_gid as u64,
+        stat.st_nlink as u64,
+        stat.st_size as u64,
+        stat.st_blocks as u64,
+        stat.st_mtime as u64,
+        stat.st_mtime_nsec as u64,
+        stat.st_ctime as u64,
+        stat.st_ctime_nsec as u64,
+    ]
 }
 
 impl Look {
     fn of(directory: &OwnedFd) -> Option<Look> {
-        let Stat {
-            st_mode, st_uid, st_gid, st_nlink, st_size, st_blocks, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec, ..
-        } = rustix::fs::fstat(directory).ok()?;
-        #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)] // Only whether they are the same is asked.
-        let inode = [
-            st_mode as u64,
-            st_uid as u64,
-            st_gid as u64,
-            st_nlink as u64,
-            st_size as u64,
-            st_blocks as u64,
-            st_mtime as u64,
-            st_mtime_nsec as u64,
-            st_ctime as u64,
-            st_ctime_nsec as u64,
-        ];
+        let inode = inode(&rustix::fs::fstat(directory).ok()?);
         match rustix::fs::flistxattr(directory, &mut [0_u8; 0][..]) {
             Ok(0) | Err(Errno::NOTSUP) => {}
             _ => return None,
@@ -86,7 +95,7 @@ pub(super) struct Shelf {
 
 #[derive(Debug, Default)]
 struct Kept {
-    by_user: BTreeMap<Option<u32>, Vec<CString>>,
+    by_user: BTreeMap<Option<u32>, Vec<(CString, Looks)>>,
     count: usize,
     named: u64,
 }
@@ -97,17 +106,17 @@ impl Shelf {
         Shelf { fd, kept: Mutex::default() }
     }
 
-    /// Gives one of `user` the name `name` in `root`; false if there is none.
+    /// Gives one of `user` the name `name` in `root`; how it looks, or `None` if there is none.
     ///
     /// # Errors
     /// If the name is taken.
-    pub(super) fn take(&self, root: &OwnedFd, name: &CStr, user: Option<u32>) -> io::Result<bool> {
-        let Some(kept) = self.pop(user) else { return Ok(false) };
+    pub(super) fn take(&self, root: &OwnedFd, name: &CStr, user: Option<u32>) -> io::Result<Option<Looks>> {
+        let Some((kept, looks)) = self.pop(user) else { return Ok(None) };
         match rustix::fs::renameat_with(&self.fd, &kept, root, name, RenameFlags::NOREPLACE) {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(Some(looks.renamed(root, name))),
             Err(error) => {
-                self.push(user, kept);
-                if error == Errno::EXIST { Err(error.into()) } else { Ok(false) }
+                self.push(user, (kept, looks));
+                if error == Errno::EXIST { Err(error.into()) } else { Ok(None) }
             }
         }
     }
@@ -120,7 +129,7 @@ impl Shelf {
         let Some(own) = self.name() else { return false };
         let moved = rustix::fs::renameat_with(root, name, &self.fd, &own, RenameFlags::NOREPLACE).is_ok();
         if moved {
-            self.push(user, own);
+            self.push(user, (own, before.clone()));
         }
         moved
     }
@@ -131,17 +140,17 @@ impl Shelf {
         if kept.count < MAX_KEPT { CString::new(kept.named.to_string()).ok() } else { None }
     }
 
-    fn pop(&self, user: Option<u32>) -> Option<CString> {
+    fn pop(&self, user: Option<u32>) -> Option<(CString, Looks)> {
         let mut kept = self.lock();
-        let name = kept.by_user.get_mut(&user)?.pop()?;
+        let found = kept.by_user.get_mut(&user)?.pop()?;
         kept.count -= 1;
-        Some(name)
+        Some(found)
     }
 
-    fn push(&self, user: Option<u32>, name: CString) {
+    fn push(&self, user: Option<u32>, found: (CString, Looks)) {
         let mut kept = self.lock();
         kept.count += 1;
-        kept.by_user.entry(user).or_default().push(name);
+        kept.by_user.entry(user).or_default().push(found);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {

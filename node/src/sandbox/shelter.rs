@@ -60,6 +60,8 @@ pub(super) struct Ground {
     pub(super) scratch_root: PathBuf,
     /// Bytes of the shared memory that it may use.
     pub(super) shared_memory: u64,
+    /// What the filter for system calls grants, if there is one.
+    pub(super) filter: Option<Policy>,
 }
 
 impl Ground {
@@ -67,7 +69,8 @@ impl Ground {
     pub(super) fn of(shelter: &Shelter, scratch_root: &Path, limits: &ResolvedLimits) -> Ground {
         let shared_memory = limits.memory.map_or(MAX_SHARED_MEMORY, |bytes| bytes.min(MAX_SHARED_MEMORY));
         let shelter = Shelter { user: None, ..shelter.clone() };
-        Ground { shelter, scratch_root: scratch_root.to_owned(), shared_memory }
+        let filter = shelter.seccomp.then(|| shelter.policy(limits));
+        Ground { shelter, scratch_root: scratch_root.to_owned(), shared_memory, filter }
     }
 
     /// Whether it is worth to be prepared before anybody asks: what a task names by itself may be another thing by then.
@@ -77,11 +80,13 @@ impl Ground {
 
     /// Whether its supervisor may take another task after one of `user`.
     ///
-    /// In namespaces of its own the supervisor is the only process that a task sees beside itself. It has to be somebody
-    /// else than the task then, which could change its limits and its priority otherwise, and so the next task's. Without
-    /// namespaces a task of the same user reaches the zygote and the node in the same way, so that nothing is lost.
+    /// In namespaces of its own the supervisor is the only process that a task sees beside itself. A task of the same user
+    /// can change its limits and its priority, which is seen afterwards, and its files in /proc, unless Landlock forbids
+    /// that. Without namespaces a task of the same user reaches the zygote and the node in the same way, so that nothing is
+    /// lost.
     pub(super) fn serves_again(&self, user: Option<u32>) -> bool {
-        self.keeps() && (self.shelter.birth == Birth::Fork || user.is_some())
+        let shelter = &self.shelter;
+        self.keeps() && (shelter.birth == Birth::Fork || user.is_some() || shelter.landlock > 0)
     }
 }
 
@@ -231,14 +236,17 @@ mod tests {
 
     #[test]
     fn only_what_no_task_could_change_serves_another_one() {
-        let ground = |birth: Birth, isolation: &Isolation| {
-            let shelter = Shelter { birth, network: isolation.network, read: isolation.read.clone(), ..Shelter::default() };
+        let with = |landlock: u32, birth: Birth, isolation: &Isolation| {
+            let read = isolation.read.clone();
+            let shelter = Shelter { birth, network: isolation.network, read, landlock, ..Shelter::default() };
             Ground::of(&shelter, Path::new("/s"), &ResolvedLimits::default())
         };
+        let ground = |birth: Birth, isolation: &Isolation| with(0, birth, isolation);
         let plain = Isolation::default();
         assert!(ground(Birth::Namespaces, &plain).serves_again(Some(7)));
-        assert!(!ground(Birth::Namespaces, &plain).serves_again(None), "it would be the task's own user");
+        assert!(!ground(Birth::Namespaces, &plain).serves_again(None), "it would be the task's own user, with all of /proc");
         assert!(!ground(Birth::UserNamespace, &plain).serves_again(None));
+        assert!(with(1, Birth::UserNamespace, &plain).serves_again(None));
         assert!(ground(Birth::Fork, &plain).serves_again(None));
         let isolated = Isolation { network: Network::Isolated, ..Isolation::default() };
         let reading = Isolation { read: vec!["/srv".into()], ..Isolation::default() };

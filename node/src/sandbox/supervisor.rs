@@ -29,15 +29,17 @@ pub(super) fn serve(alone: &SingleThreaded, ids: Ids, control: OwnedFd) -> io::R
     let ground: Ground = wire::read_frame(&control)?;
     let mut prepared = Prepared::lay(alone, ids, &ground);
     while let Some((order, lines)) = wire::recv_order(&control)? {
-        let done = attempt(&mut prepared, &control, &order, lines)?;
+        let Done { ended, alone, outputs } = attempt(&mut prepared, &control, &order, lines)?;
         let again = match &prepared {
-            Ok(prepared) if !matches!(done.ended.outcome, Outcome::SetupFailed { .. }) => {
-                done.alone && prepared.serves_again(order.user)
+            Ok(prepared) if !matches!(ended.outcome, Outcome::SetupFailed { .. }) => {
+                alone && prepared.serves_again(order.user)
             }
             _ => false,
         };
-        (&control).write_all(&wire::frame(&Ended { again, ..done.ended })?)?;
-        if !done.alone {
+        // The ends of the outputs and the report are one piece of news to the node, which has to be woken for it.
+        drop(outputs);
+        (&control).write_all(&wire::frame(&Ended { again, ..ended })?)?;
+        if !alone {
             return Err(io::Error::other("something outlived SIGKILL"));
         }
         match &mut prepared {
@@ -52,25 +54,26 @@ pub(super) fn serve(alone: &SingleThreaded, ids: Ids, control: OwnedFd) -> io::R
 struct Done {
     ended: Ended,
     alone: bool,
+    /// Of the task, if it had begun.
+    outputs: Option<[OwnedFd; 2]>,
 }
 
 fn attempt(prepared: &mut Result<Prepared<'_>, Outcome>, control: &File, order: &Order, lines: Lines) -> io::Result<Done> {
     let started = Instant::now();
-    // The task's descriptors are closed when it has been started: otherwise the pipes would never end.
     let born = match prepared {
         Ok(prepared) => prepared.start(order, lines).map(|born| (born, prepared.in_own_namespace())),
         Err(outcome) => Err(outcome.clone()),
     };
     match born {
-        Ok((Born { target, footprint }, own_namespace)) => {
+        Ok((Born { target, footprint, outputs }, own_namespace)) => {
             let watch = Watch::new(order.launch.limits.clone());
             let guard = Guard { started, control, target, own_namespace, watch, footprint, spent: Spent::default() };
             let (ended, alone) = guard.run()?;
-            Ok(Done { ended, alone })
+            Ok(Done { ended, alone, outputs: Some(outputs) })
         }
         Err(outcome) => {
             let usage = Usage { wall: started.elapsed(), ..Usage::default() };
-            Ok(Done { ended: Ended { outcome, usage, again: false }, alone: true })
+            Ok(Done { ended: Ended { outcome, usage, again: false }, alone: true, outputs: None })
         }
     }
 }

@@ -4,28 +4,29 @@
 //! descends from it see another machine. What is made here goes with the last process of the namespace; what belongs to one
 //! task alone is taken away again before the next.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use super::kernel::{self, Namespaces, Writable};
 use super::plan::Step;
+use super::seccomp::Key;
 use super::shelter::{Ground, Shelter};
 use super::sys::SingleThreaded;
 
 /// Folders of people and of services: their sockets are a way out, and Landlock does not control connecting to them.
 const COVERED: [&str; 5] = ["/run", "/tmp", "/var/tmp", "/home", "/root"];
 /// Where programs put their temporary files whatever they are told.
-const TMP: &str = "/tmp";
+const TMP: &CStr = c"/tmp";
 /// Where the C library puts semaphores and shared memory.
-const SHARED_MEMORY: &str = "/dev/shm";
+pub(super) const SHARED_MEMORY: &str = "/dev/shm";
 /// Of the folder that covers others: it holds mount points only.
-const COVER: &std::ffi::CStr = c"mode=755,size=256k,nr_inodes=1k";
+const COVER: &CStr = c"mode=755,size=256k,nr_inodes=1k";
 const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// Whom a process belonged to before it was born into a namespace that knows nobody yet.
@@ -47,23 +48,30 @@ pub(super) struct Surroundings<'a> {
     alone: &'a SingleThreaded,
     ground: &'a Ground,
     ids: Ids,
+    /// Of the filter that this process may have taken on.
+    key: Key,
     /// The directory of all scratch directories, which is covered later.
     scratch_root: OwnedFd,
     /// What must be seen although it lies in a covered folder, with where it is.
     kept: Vec<(OwnedFd, &'a Path)>,
-    /// The scratch directory of the present task.
-    admitted: Option<PathBuf>,
+    /// Whether tasks have a /tmp of their own.
+    own_tmp: bool,
+    /// The folder of mount points for scratch directories.
+    porch: Writable,
+    /// The mount point of the present task's scratch directory.
+    admitted: Option<CString>,
 }
 
 impl<'a> Surroundings<'a> {
     /// Opens what will have to be found again.
-    pub(super) fn before(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground) -> io::Result<Self> {
+    pub(super) fn before(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground, key: Key) -> io::Result<Self> {
         let shelter = &ground.shelter;
         let scratch_root = open(&ground.scratch_root)?;
         let hidden = |path: &&PathBuf| shelter.hidden.iter().any(|hidden| path.starts_with(hidden));
         let kept = shelter.read.iter().filter(|path| is_covered(path, shelter) && !hidden(path));
         let kept = kept.filter_map(|path| Some((open(path).ok()?, path.as_path()))).collect();
-        Ok(Surroundings { alone, ground, ids, scratch_root, kept, admitted: None })
+        let own_tmp = own_tmp(&ground.scratch_root);
+        Ok(Surroundings { alone, ground, ids, key, scratch_root, kept, own_tmp, porch: Writable::No, admitted: None })
     }
 
     /// Does one step of the ground.
@@ -80,9 +88,9 @@ impl<'a> Surroundings<'a> {
             }
             Step::Cover => self.cover(),
             Step::ReadOnlyMounts => {
-                kernel::set_writable(c"/", Writable::No, true)?;
+                kernel::set_writable(c"/", Writable::No, true, self.key)?;
                 // The target writes its out-of-memory score there. A /proc that was read-only before stays so.
-                let _ = kernel::set_writable(c"/proc", Writable::Yes, false);
+                let _ = kernel::set_writable(c"/proc", Writable::Yes, false, self.key);
                 Ok(())
             }
             Step::SharedMemory(bytes) if Path::new(SHARED_MEMORY).is_dir() => {
@@ -95,49 +103,50 @@ impl<'a> Surroundings<'a> {
         }
     }
 
-    /// Shows the scratch directory of a task, writable, and its `tmp` as /tmp.
-    pub(super) fn admit(&mut self, scratch: &Path) -> io::Result<()> {
+    /// Shows the scratch directory of a task, writable, and its `tmp` as /tmp; gives back what the task may write in.
+    pub(super) fn admit(&mut self, scratch: &Path) -> io::Result<Vec<OwnedFd>> {
         let name = scratch.file_name().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(&self.scratch_root, name, flags, Mode::empty())?;
-        self.in_porch(|| std::fs::create_dir(scratch))?;
-        self.admitted = Some(scratch.to_owned());
-        let source = format!("/proc/self/fd/{}", opened.as_raw_fd());
-        rustix::mount::mount_bind(source.as_str(), scratch)?;
-        // A mount that lost its right to be written in this namespace may have it back.
-        kernel::set_writable(&c_path(scratch)?, Writable::Yes, false)?;
-        if own_tmp(&self.ground.scratch_root) {
-            rustix::mount::mount_bind(format!("{source}/tmp").as_str(), TMP)?;
-            kernel::set_writable(c"/tmp", Writable::Yes, false)?;
+        let place = c_path(scratch)?;
+        self.set_porch(Writable::Yes)?;
+        std::fs::create_dir(scratch)?;
+        self.admitted = Some(place.clone());
+        self.set_porch(Writable::No)?;
+        let mut writable = vec![opened];
+        if self.own_tmp {
+            writable.push(rustix::fs::openat(&writable[0], c"tmp", flags, Mode::empty())?);
         }
-        Ok(())
+        for (opened, place) in writable.iter().zip([place.as_c_str(), TMP]) {
+            self.show_writable(opened, place)?;
+        }
+        Ok(writable)
+    }
+
+    /// A mount that lost its right to be written in this namespace may have it back.
+    fn show_writable(&self, opened: &OwnedFd, at: &CStr) -> io::Result<()> {
+        kernel::bind(&CString::new(format!("/proc/self/fd/{}", opened.as_raw_fd()))?, at, self.key)?;
+        kernel::set_writable(at, Writable::Yes, false, self.key)
     }
 
     /// Takes away what was the last task's. Nothing of it runs any more.
     pub(super) fn dismiss(&mut self) -> io::Result<()> {
-        if let Some(scratch) = self.admitted.take() {
-            if own_tmp(&self.ground.scratch_root) {
-                rustix::mount::unmount(TMP, UnmountFlags::DETACH)?;
-            }
-            rustix::mount::unmount(&scratch, UnmountFlags::DETACH)?;
-            self.in_porch(|| std::fs::remove_dir(&scratch))?;
+        let Some(place) = self.admitted.take() else { return Ok(()) };
+        if self.own_tmp {
+            kernel::unmount(TMP, self.key)?;
         }
-        // Queues and semaphores outlive who made them.
-        kernel::unshare(self.alone, Namespaces::IPC)
+        kernel::unmount(&place, self.key)?;
+        self.set_porch(Writable::Yes)?; // It stays so until the next task has its mount point.
+        Ok(rustix::fs::rmdir(place.as_c_str())?)
     }
 
-    /// Whether the last task left something in the shared memory.
-    pub(super) fn shared_memory_is_empty(&self) -> bool {
-        !Path::new(SHARED_MEMORY).is_dir() || std::fs::read_dir(SHARED_MEMORY).is_ok_and(|mut entries| entries.next().is_none())
-    }
-
-    /// Changes the folder of mount points for scratch directories, which nobody may write in but in this moment.
-    fn in_porch(&self, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let porch = c_path(&self.ground.scratch_root)?;
-        kernel::set_writable(&porch, Writable::Yes, false)?;
-        let changed = change();
-        kernel::set_writable(&porch, Writable::No, false)?;
-        changed
+    /// Lets the folder of mount points for scratch directories be written in; while a task runs nobody may.
+    fn set_porch(&mut self, writable: Writable) -> io::Result<()> {
+        if self.porch != writable {
+            kernel::set_writable(&c_path(&self.ground.scratch_root)?, writable, false, self.key)?;
+            self.porch = writable;
+        }
+        Ok(())
     }
 
     /// Its own ids are the same inside. The right to change groups is given up: the kernel asks for that.
@@ -172,15 +181,12 @@ impl<'a> Surroundings<'a> {
     }
 }
 
-/// Folders that a task may write in beside its scratch directory, once that is admitted.
-pub(super) fn further_writable(scratch_root: &Path) -> Vec<OwnedFd> {
-    let mut paths = vec![SHARED_MEMORY];
-    paths.extend(own_tmp(scratch_root).then_some(TMP));
-    paths.into_iter().filter_map(|path| open(Path::new(path)).ok()).collect()
+fn own_tmp(scratch_root: &Path) -> bool {
+    !scratch_root.starts_with(tmp()) && tmp().is_dir()
 }
 
-fn own_tmp(scratch_root: &Path) -> bool {
-    !scratch_root.starts_with(TMP) && Path::new(TMP).is_dir()
+fn tmp() -> &'static Path {
+    Path::new(std::ffi::OsStr::from_bytes(TMP.to_bytes()))
 }
 
 /// Every folder and file to cover, none below another.

@@ -14,7 +14,6 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::kernel;
 use super::plan::{Limited, Plan, Step};
 use super::program::Program;
-use super::seccomp::Instruction;
 use super::sys::{self, PointerList};
 
 /// The three descriptors of the program, and one that it does not get.
@@ -35,20 +34,12 @@ pub(super) struct Failure {
     pub(super) errno: i32,
 }
 
-/// What the target locks itself in with, made by its supervisor.
-#[derive(Default)]
-pub(super) struct Locks<'a> {
-    /// Landlock's ruleset.
-    pub(super) ruleset: Option<OwnedFd>,
-    /// The filter for system calls.
-    pub(super) filter: &'a [Instruction],
-}
-
 /// Everything that the steps need, made before the target is born.
 pub(super) struct Target<'a> {
     steps: &'a [Step],
     stdio: &'a Stdio,
-    locks: &'a Locks<'a>,
+    /// Landlock's.
+    ruleset: Option<&'a OwnedFd>,
     scratch: &'a CStr,
     oom_score: CString,
     candidates: &'a [CString],
@@ -63,7 +54,7 @@ impl<'a> Target<'a> {
         plan: &'a Plan,
         program: &'a Program,
         scratch: &'a CStr,
-        (stdio, locks): (&'a Stdio, &'a Locks<'a>),
+        (stdio, ruleset): (&'a Stdio, Option<&'a OwnedFd>),
     ) -> Self {
         let score = plan.steps.iter().find_map(|step| match step {
             Step::OomScoreAdj(score) => Some(score.to_string()),
@@ -72,7 +63,7 @@ impl<'a> Target<'a> {
         Target {
             steps: &plan.steps,
             stdio,
-            locks,
+            ruleset,
             scratch,
             oom_score: CString::new(score.unwrap_or_default()).unwrap_or_default(),
             candidates: &program.candidates,
@@ -110,11 +101,10 @@ impl<'a> Target<'a> {
             },
             Step::BecomeUser(user) => become_user(*user)?,
             Step::DropCapabilities => drop_capabilities()?,
-            Step::Landlock(_) => match &self.locks.ruleset {
+            Step::Landlock(_) => match self.ruleset {
                 Some(ruleset) => kernel::landlock_restrict(ruleset.as_fd())?,
                 None => return Err(io::Error::from_raw_os_error(libc::ENOSYS)),
             },
-            Step::Seccomp(_) => kernel::install_filter(self.locks.filter)?,
             Step::ResetSignals => sys::release_signals()?,
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true)?,
             Step::CloseFds(first) => sys::close_from(*first)?,
@@ -127,6 +117,7 @@ impl<'a> Target<'a> {
             | Step::ReadOnlyMounts
             | Step::WritableScratch
             | Step::SharedMemory(_)
+            | Step::Seccomp(_)
             | Step::FreshProc => {}
         }
         Ok(())

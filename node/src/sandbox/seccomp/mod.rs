@@ -13,6 +13,7 @@ mod tests;
 
 use std::io;
 
+use serde::{Deserialize, Serialize};
 use table::{ARCHITECTURES, NONE, ROWS, Rule};
 
 use crate::task::Network;
@@ -56,7 +57,7 @@ impl Architecture {
 }
 
 /// What a task is granted, as far as the filter is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Policy {
     pub(super) network: Network,
     /// Unix sockets: only where none of the machine's can be reached.
@@ -67,6 +68,25 @@ pub(super) struct Policy {
     pub(super) sees_only_itself: bool,
     /// Queues and semaphores that outlive their maker: only in an ipc namespace.
     pub(super) own_ipc: bool,
+}
+
+/// What a call of [`Rule::Keyed`] has to carry as its sixth argument, where no such call has one of its own.
+///
+/// It lets a supervisor take on the filter before its first task comes, and still change its mounts between two tasks. It is
+/// a second lock: the right to mount is refused to a task by the kernel as well.
+#[derive(Clone, Copy)]
+pub(super) struct Key(usize);
+
+impl Key {
+    /// Made of random bits, as many as an argument has.
+    pub(super) fn new(random: [u8; size_of::<usize>()]) -> Key {
+        Key(usize::from_ne_bytes(random))
+    }
+
+    /// As the argument of a call.
+    pub(super) const fn argument(self) -> usize {
+        self.0
+    }
 }
 
 /// One instruction, laid out as the kernel's `sock_filter`.
@@ -99,6 +119,11 @@ const ARCHITECTURE: u32 = 4;
 const fn low_half(argument: u32) -> u32 {
     16 + 8 * argument
 }
+const fn high_half(argument: u32) -> u32 {
+    low_half(argument) + 4
+}
+/// The argument that carries a key: the sixth.
+const KEY: u32 = 5;
 
 /// Calls of the x32 interface carry this bit; it shares the architecture's name with the 64-bit one.
 const X32: u32 = 0x4000_0000;
@@ -125,11 +150,11 @@ const fn jump(code: u16, operand: u32, if_true: u8, if_false: u8) -> Instruction
     Instruction { code, if_true, if_false, operand }
 }
 
-/// The filter of `policy`.
+/// The filter of `policy`; without a key, what asks for one is refused to everybody.
 ///
 /// # Errors
 /// If a jump would be longer than the kernel's instructions can say: the table has outgrown this shape.
-pub(super) fn compile(policy: Policy, architecture: Architecture) -> io::Result<Vec<Instruction>> {
+pub(super) fn compile(policy: Policy, architecture: Architecture, key: Option<Key>) -> io::Result<Vec<Instruction>> {
     let mut program = vec![
         load(ARCHITECTURE),
         jump(JUMP_IF_EQUAL, architecture.audit(), 1, 0),
@@ -139,14 +164,14 @@ pub(super) fn compile(policy: Policy, architecture: Architecture) -> io::Result<
     if architecture == Architecture::X86_64 {
         program.extend([jump(JUMP_IF_AT_LEAST, X32, 0, 1), give(KILL_PROCESS)]);
     }
-    program.extend(halves(&ranges(policy, architecture))?);
+    program.extend(halves(&ranges(policy, architecture, key))?);
     Ok(shared::shared(program))
 }
 
 /// A filter like that of containers: no namespaces, no mounts, no tracing of the kernel; everything else is allowed.
 pub(super) fn as_a_container(architecture: Architecture) -> io::Result<Vec<Instruction>> {
     let wide = Policy { network: Network::Host, unix_sockets: true, hidden_memory: true, sees_only_itself: true, own_ipc: true };
-    compile(wide, architecture)
+    compile(wide, architecture, None)
 }
 
 /// A filter that refuses mounts alone, as a profile does that lets everybody make namespaces and nobody use them.
@@ -162,7 +187,7 @@ struct Range {
     answer: Vec<Instruction>,
 }
 
-fn ranges(policy: Policy, architecture: Architecture) -> Vec<Range> {
+fn ranges(policy: Policy, architecture: Architecture, key: Option<Key>) -> Vec<Range> {
     const TABLES: [[(u32, Rule); ROWS.len()]; ARCHITECTURES] = [table::sorted(0), table::sorted(1), table::sorted(2)];
     let mut ranges = vec![Range { first: 0, answer: vec![give(ALLOW)] }];
     let mut push = |first: u32, answer: Vec<Instruction>| match ranges.last_mut() {
@@ -171,7 +196,7 @@ fn ranges(policy: Policy, architecture: Architecture) -> Vec<Range> {
         _ => ranges.push(Range { first, answer }),
     };
     for (number, rule) in TABLES[architecture.column()].into_iter().filter(|(number, _)| *number != NONE) {
-        push(number, answer(rule, policy));
+        push(number, answer(rule, policy, key));
         push(number + 1, vec![give(ALLOW)]);
     }
     ranges
@@ -194,11 +219,12 @@ fn halves(ranges: &[Range]) -> io::Result<Vec<Instruction>> {
     }
 }
 
-fn answer(rule: Rule, policy: Policy) -> Vec<Instruction> {
+fn answer(rule: Rule, policy: Policy, key: Option<Key>) -> Vec<Instruction> {
     let allowed_if = |allowed: bool| vec![give(if allowed { ALLOW } else { REFUSED })];
     match rule {
         Rule::Refuse => vec![give(REFUSED)],
         Rule::Absent => vec![give(ABSENT)],
+        Rule::Keyed => key.map_or_else(|| vec![give(REFUSED)], keyed),
         Rule::Clone => {
             vec![load(low_half(0)), jump(JUMP_IF_ANY_BIT, NEW_NAMESPACES, 0, 1), give(REFUSED), give(ALLOW)]
         }
@@ -224,6 +250,20 @@ fn answer(rule: Rule, policy: Policy) -> Vec<Instruction> {
         Rule::SharedMemory => allowed_if(policy.hidden_memory && policy.own_ipc),
         Rule::SharedIpc => allowed_if(policy.own_ipc),
     }
+}
+
+/// Only with the key. Both halves are compared: an argument has 64 bits.
+fn keyed(Key(key): Key) -> Vec<Instruction> {
+    let bytes = (key as u64).to_le_bytes();
+    let half = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    vec![
+        load(low_half(KEY)),
+        jump(JUMP_IF_EQUAL, half(0), 0, 3),
+        load(high_half(KEY)),
+        jump(JUMP_IF_EQUAL, half(4), 0, 1),
+        give(ALLOW),
+        give(REFUSED),
+    ]
 }
 
 /// Only the granted families; of netlink only the routes, which every resolver asks for.

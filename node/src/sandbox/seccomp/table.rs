@@ -12,6 +12,8 @@ pub(super) enum Rule {
     Refuse,
     /// There is no such call, so that runtimes fall back to an older one that can be judged.
     Absent,
+    /// What a supervisor needs for its next task: it may not, but to whoever knows the filter's key.
+    Keyed,
     /// Processes and threads, but no namespaces.
     Clone,
     /// Only sockets of the granted families.
@@ -64,8 +66,8 @@ pub(super) const ROWS: &[Row] = &[
     row("add_key", Rule::Refuse, 248, 217, 309),
     row("request_key", Rule::Refuse, 249, 218, 310),
     // Mounts and namespaces: with them it could undo what covers the node's folders.
-    row("mount", Rule::Refuse, 165, 40, 21),
-    row("umount2", Rule::Refuse, 166, 39, 52),
+    row("mount", Rule::Keyed, 165, 40, 21),
+    row("umount2", Rule::Keyed, 166, 39, 52),
     row("pivot_root", Rule::Refuse, 155, 41, 218),
     row("chroot", Rule::Refuse, 161, 51, 61),
     row("open_tree", Rule::Refuse, 428, 428, 428),
@@ -74,7 +76,7 @@ pub(super) const ROWS: &[Row] = &[
     row("fsconfig", Rule::Refuse, 431, 431, 431),
     row("fsmount", Rule::Refuse, 432, 432, 432),
     row("fspick", Rule::Refuse, 433, 433, 433),
-    row("mount_setattr", Rule::Refuse, 442, 442, 442),
+    row("mount_setattr", Rule::Keyed, 442, 442, 442),
     row("open_tree_attr", Rule::Refuse, 467, 467, 467),
     row("unshare", Rule::Refuse, 272, 97, 337),
     row("setns", Rule::Refuse, 308, 268, 375),

@@ -57,20 +57,20 @@ fn ask(policy: Policy, architecture: Architecture, name: &str, arguments: &[u64]
     let mut all = [0; 6];
     all[..arguments.len()].copy_from_slice(arguments);
     let call = Call { number: row.numbers[architecture.column()], architecture: architecture.audit(), arguments: all };
-    run(&compile(policy, architecture).unwrap(), call).0
+    run(&compile(policy, architecture, None).unwrap(), call).0
 }
 
 #[test]
 fn every_number_gets_the_tables_answer_on_every_architecture() {
     for architecture in ALL {
-        let program = compile(STRICT, architecture).unwrap();
+        let program = compile(STRICT, architecture, None).unwrap();
         for number in 0..1_000 {
             let row = ROWS.iter().find(|row| row.numbers[architecture.column()] == number);
             let call = Call { number, architecture: architecture.audit(), arguments: [0; 6] };
             let expected = match row.map(|row| row.rule) {
                 None | Some(Rule::Clone | Rule::Ioctl | Rule::OthersLimits | Rule::OthersPriority) => ALLOW,
                 Some(Rule::Absent) => ABSENT,
-                Some(Rule::Refuse | Rule::Socket | Rule::HiddenMemory | Rule::SharedMemory | Rule::SharedIpc) => REFUSED,
+                Some(Rule::Refuse | Rule::Keyed | Rule::Socket | Rule::HiddenMemory | Rule::SharedMemory | Rule::SharedIpc) => REFUSED,
             };
             assert_eq!(run(&program, call).0, expected, "{architecture:?} {number} {:?}", row.map(|row| row.name));
         }
@@ -80,7 +80,7 @@ fn every_number_gets_the_tables_answer_on_every_architecture() {
 #[test]
 fn another_architecture_is_killed_and_so_is_x32() {
     for architecture in ALL {
-        let program = compile(WIDE, architecture).unwrap();
+        let program = compile(WIDE, architecture, None).unwrap();
         for other in ALL.into_iter().filter(|other| *other != architecture) {
             let call = Call { number: 1, architecture: other.audit(), arguments: [0; 6] };
             assert_eq!(run(&program, call).0, KILL_PROCESS);
@@ -90,7 +90,7 @@ fn another_architecture_is_killed_and_so_is_x32() {
         assert_eq!(run(&program, call).0, KILL_PROCESS);
     }
     let x32 = Call { number: X32 | 101, architecture: Architecture::X86_64.audit(), arguments: [0; 6] };
-    assert_eq!(run(&compile(WIDE, Architecture::X86_64).unwrap(), x32).0, KILL_PROCESS);
+    assert_eq!(run(&compile(WIDE, Architecture::X86_64, None).unwrap(), x32).0, KILL_PROCESS);
 }
 
 #[test]
@@ -167,10 +167,10 @@ fn what_nobody_counts_is_refused_unless_it_dies_with_the_task() {
 fn a_call_costs_a_dozen_steps_and_the_program_stays_short() {
     for architecture in ALL {
         for policy in [STRICT, WIDE, Policy { network: Network::Host, ..STRICT }, Policy { unix_sockets: true, ..STRICT }] {
-            let length = compile(policy, architecture).unwrap().len();
+            let length = compile(policy, architecture, None).unwrap().len();
             assert!(length < 140, "{architecture:?} {policy:?}: {length} instructions");
         }
-        let program = compile(STRICT, architecture).unwrap();
+        let program = compile(STRICT, architecture, None).unwrap();
         let steps =
             (0..500).map(|number| run(&program, Call { number, architecture: architecture.audit(), arguments: [0; 6] }).1);
         assert!(steps.max().unwrap() <= 18);

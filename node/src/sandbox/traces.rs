@@ -1,0 +1,95 @@
+//! What a task can leave behind in a supervisor and its namespaces, and whether it did.
+//!
+//! In comes a look before the first task, out comes whether everything is still like that after one of which nothing runs
+//! any more. What is not like that can't always be taken back, so whoever finds a trace serves nobody again.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::CpuSet;
+
+use super::kernel::{self, Scheduling};
+use super::surroundings::SHARED_MEMORY;
+
+const LIMITS: [Resource; 16] = [
+    Resource::As,
+    Resource::Core,
+    Resource::Cpu,
+    Resource::Data,
+    Resource::Fsize,
+    Resource::Locks,
+    Resource::Memlock,
+    Resource::Msgqueue,
+    Resource::Nice,
+    Resource::Nofile,
+    Resource::Nproc,
+    Resource::Rss,
+    Resource::Rtprio,
+    Resource::Rttime,
+    Resource::Sigpending,
+    Resource::Stack,
+];
+
+/// How a supervisor in namespaces of its own was before its first task.
+#[derive(Debug)]
+pub(super) struct Traces {
+    /// Where shared memory and message queues have their names.
+    directories: Vec<OwnedFd>,
+    habits: Habits,
+}
+
+impl Traces {
+    /// Looks; in the namespaces, and with the right to mount in them.
+    ///
+    /// # Errors
+    /// If something can't be looked at; it could not be afterwards either.
+    pub(super) fn before() -> io::Result<Traces> {
+        let mut directories = vec![kernel::message_queues()?];
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::open(SHARED_MEMORY, flags, Mode::empty()) {
+            Ok(shared_memory) => directories.push(shared_memory),
+            Err(Errno::NOENT) => {} // Nobody can have used it then.
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Traces { directories, habits: Habits::now()? })
+    }
+
+    /// Whether nothing of a task is left: no shared memory, no queue, no semaphore, and no change of what the supervisor
+    /// hands down to its next target. A task of the same user can make such a change from outside.
+    pub(super) fn are_none(&self) -> bool {
+        self.directories.iter().all(|directory| is_empty(directory).unwrap_or(false))
+            && matches!(kernel::ipc_objects(), Ok(0))
+            && Habits::now().is_ok_and(|now| now == self.habits)
+    }
+}
+
+/// What a process hands down to its children and what others of its user can change, without looking into it.
+#[derive(Debug, PartialEq)]
+struct Habits {
+    limits: [Rlimit; LIMITS.len()],
+    scheduling: Scheduling,
+    processors: CpuSet,
+}
+
+impl Habits {
+    fn now() -> io::Result<Habits> {
+        let limits = LIMITS.map(rustix::process::getrlimit);
+        Ok(Habits { limits, scheduling: kernel::scheduling()?, processors: rustix::thread::sched_getaffinity(None)? })
+    }
+}
+
+fn is_empty(directory: &OwnedFd) -> rustix::io::Result<bool> {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 1024];
+    rustix::fs::seek(directory, SeekFrom::Start(0))?;
+    let mut entries = RawDir::new(directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
