@@ -287,7 +287,7 @@ impl Api for Fake {
 }
 
 fn usage() -> Usage {
-    Usage { wall: Duration::from_millis(1234), cpu: Duration::from_millis(20), memory_peak: 3 << 20 }
+    Usage { wall: Duration::from_millis(1234), cpu: Duration::from_millis(20), memory_peak: 3 << 20, scratch_peak: 0 }
 }
 
 pub(crate) fn status(with_leader: bool) -> StatusView {

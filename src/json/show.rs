@@ -46,6 +46,7 @@ fn usage(usage: &Usage) -> Value {
         "wall_seconds": seconds(usage.wall),
         "cpu_seconds": seconds(usage.cpu),
         "memory_peak_bytes": usage.memory_peak,
+        "scratch_peak_bytes": usage.scratch_peak,
     })
 }
 

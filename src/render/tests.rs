@@ -28,7 +28,7 @@ fn task() -> TaskView {
         fence: Fence { term: Term(3), sequence: 1 },
         outcome: Some(outcome),
         ended_at: Some(UnixMillis(1_769_850_308_000)),
-        usage: Usage { wall: Duration::from_millis(1500), cpu: Duration::ZERO, memory_peak: 3 << 20 },
+        usage: Usage { wall: Duration::from_millis(1500), cpu: Duration::ZERO, memory_peak: 3 << 20, scratch_peak: 0 },
     };
     TaskView {
         task: TaskId(7),

@@ -200,6 +200,10 @@ impl Render for Text {
         if let Some(at) = view.ended_at {
             line("ended", show_time(at.0));
         }
+        let scratch = view.attempts.iter().map(|attempt| attempt.usage.scratch_peak).max().unwrap_or(0);
+        if scratch > 0 {
+            line("scratch", format!("{} at most", show_size(scratch)));
+        }
         if !view.attempts.is_empty() {
             let mut table = Table::new(["ATTEMPT", "NODE", "OUTCOME", "TOOK", "MEMORY"]);
             view.attempts.iter().for_each(|attempt| table.row(attempt_line(attempt)));

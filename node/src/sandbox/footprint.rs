@@ -78,6 +78,13 @@ impl Footprint {
         most
     }
 
+    /// As much of it as one look takes in, from the beginning.
+    pub(super) fn glance(&mut self) -> u64 {
+        self.open.clear();
+        self.walk(ENTRIES_A_LOOK);
+        self.found
+    }
+
     /// Goes on with a pass; true if it came to its end.
     fn walk(&mut self, entries: usize) -> bool {
         if self.open.is_empty() {

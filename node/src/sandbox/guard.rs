@@ -126,11 +126,17 @@ impl Guard<'_> {
     }
 
     fn ended(&mut self) -> Ended {
-        if let Some(footprint) = self.footprint.as_mut().filter(|_| self.watch.scratch_to_judge().is_some()) {
-            self.watch.left_in_scratch(footprint.last_look());
+        if let Some(footprint) = &mut self.footprint {
+            let judged = self.watch.scratch_to_judge().is_some();
+            self.watch.left_in_scratch(if judged { footprint.last_look() } else { footprint.glance() });
         }
         let Spent { cpu, memory_peak } = self.spent;
-        let usage = Usage { wall: self.started.elapsed(), cpu, memory_peak: memory_peak.max(self.watch.memory_peak()) };
+        let usage = Usage {
+            wall: self.started.elapsed(),
+            cpu,
+            memory_peak: memory_peak.max(self.watch.memory_peak()),
+            scratch_peak: self.watch.scratch_peak(),
+        };
         Ended { outcome: self.watch.outcome(), usage, again: false }
     }
 }

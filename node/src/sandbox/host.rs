@@ -3,31 +3,27 @@
 //! In come launches, out come reports, always: a fault of ours is an outcome like any other. The node never forks.
 
 use std::fs::File;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use std::{fs, io};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::attempt::Attempt;
-use super::cgroup::{Account, Refused};
+use super::cgroup::Account;
 use super::crew::{self, IN_ZYGOTE, Ordered, Zygote};
 use super::handlers::THIS_PROGRAM;
 use super::plan::Plan;
-use super::probe::{Probed, Question};
+use super::probe::Probed;
 use super::scratch::ScratchRoot;
-use super::shelter::{self, Ground, Settled, Shelter};
+use super::shelter::{Ground, Settled, Shelter};
 use super::slots::Slots;
 use super::spec::{Isolation, Launch, Output, Report, ResolvedLimits};
-use super::wire::{self, Lines, Wanted};
-use crate::task::{Findings, Layer, Level, LostWhy, Missing, Outcome};
+use super::survey;
+use super::wire::Lines;
+use crate::task::{Findings, Level, LostWhy, Missing, Outcome};
 
-/// How long the machine may take to be tried out.
-const PROBED_WITHIN: Duration = Duration::from_secs(10);
 /// Zygotes tried for one launch.
 const MAX_ZYGOTES: usize = 3;
 
@@ -145,8 +141,7 @@ impl Sandbox {
         let nothing = fs::File::open("/dev/null").map_err(scratch_fault)?;
         let config = config.with_real_paths();
         let zygote = Zygote::start(&config.binary)?;
-        let (probed, account) = account(probe(&zygote, &config, &scratch).unwrap_or_else(unknown), &zygote, &config);
-        let probed = used(probed, config.at_most);
+        let (probed, account) = survey::of(&zygote, &config, &scratch);
         if config.protect_node {
             let closed = rustix::process::DumpableBehavior::NotDumpable;
             rustix::process::set_dumpable_behavior(closed).map_err(|e| SandboxError::Unprotected { source: e.into() })?;
@@ -273,64 +268,4 @@ impl SandboxConfig {
         self.readable = self.readable.iter().map(real).collect();
         self
     }
-}
-
-/// The kernel's account of tasks is the node's to open: it is the node's cgroup that is taken over.
-fn account(probed: Probed, zygote: &Zygote, config: &SandboxConfig) -> (Probed, Option<Account>) {
-    let off = || Refused { reason: "switched off by this node's settings".to_owned(), remedy: String::new() };
-    let opened = if config.cgroups { Account::open(zygote.pid) } else { Err(off()) };
-    let Findings { mut held, mut missing, .. } = probed.findings;
-    match &opened {
-        Ok(_) => held.extend([Layer::CgroupMemory, Layer::CgroupPids]),
-        Err(Refused { reason, remedy }) => missing.extend([Layer::CgroupMemory, Layer::CgroupPids].map(|layer| Missing {
-            layer,
-            reason: reason.clone(),
-            remedy: remedy.clone(),
-        })),
-    }
-    (Probed { findings: Findings::of(held, missing), ..probed }, opened.ok())
-}
-
-/// A machine that can't be tried out is taken to hold nothing, and says so.
-fn unknown(error: io::Error) -> Probed {
-    tracing::warn!(%error, "what this machine holds against tasks could not be found out");
-    let reason = format!("the machine could not be tried out: {error}");
-    let missing = [Layer::PidNamespace, Layer::Landlock(1), Layer::Seccomp].map(|layer| Missing {
-        layer,
-        reason: reason.clone(),
-        remedy: String::new(),
-    });
-    Probed { findings: Findings::of(Vec::new(), missing.to_vec()), ..Probed::default() }
-}
-
-/// Has the zygote try out the machine; takes a few milliseconds.
-fn probe(zygote: &Zygote, config: &SandboxConfig, scratch: &ScratchRoot) -> io::Result<Probed> {
-    let made = scratch.make(&config.scratch_root.join("probe"), None)?;
-    let answer = ask(zygote, &Question { scratch: made.path.clone(), hidden: config.hidden.clone() });
-    scratch.put_away(&made)?;
-    answer
-}
-
-fn ask(zygote: &Zygote, question: &Question) -> io::Result<Probed> {
-    let (mut ours, theirs) = StdUnixStream::pair()?;
-    zygote.ask(Wanted::Probe, theirs.as_fd())?;
-    drop(theirs);
-    ours.set_read_timeout(Some(PROBED_WITHIN))?;
-    io::Write::write_all(&mut ours, &wire::frame(question)?)?;
-    wire::read_frame(ours)
-}
-
-/// What the owner wants used of what was found.
-fn used(probed: Probed, at_most: Level) -> Probed {
-    let mut findings = shelter::at_most(probed.findings, at_most);
-    let unreached = probed.users_need_mounts && !findings.holds(Layer::MountNamespace);
-    if unreached && findings.holds(Layer::UidPerSlot) {
-        let reason = "its users would not reach the scratch directories without mounts of their own".to_owned();
-        let lost = Missing { layer: Layer::UidPerSlot, reason, remedy: "chmod o+x the folders above them".to_owned() };
-        let held = findings.held.iter().copied().filter(|layer| *layer != Layer::UidPerSlot).collect();
-        findings.missing.push(lost);
-        findings = Findings::of(held, findings.missing);
-    }
-    let first_user = probed.first_user.filter(|_| findings.holds(Layer::UidPerSlot));
-    Probed { findings, first_user, ..probed }
 }

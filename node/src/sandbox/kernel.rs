@@ -159,26 +159,6 @@ pub(super) fn message_queues() -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(&mount, c".", flags, Mode::empty())?) // The mount itself can't be read.
 }
 
-/// How this process is scheduled, and how its reads and writes are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Scheduling {
-    /// `struct sched_attr`: policy, flags, nice value, priority, times and bounds.
-    processor: [u64; 8],
-    disk: c_long,
-}
-
-/// That of this process.
-pub(super) fn scheduling() -> io::Result<Scheduling> {
-    const WHO_PROCESS: c_int = 1;
-    let mut processor = [0_u64; 8];
-    let size = size_of_val(&processor);
-    // SAFETY: the kernel writes at most as many bytes as are said to be there.
-    checked(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, processor.as_mut_ptr(), size, 0) })?;
-    // SAFETY: no memory is passed.
-    let disk = checked(unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) })?;
-    Ok(Scheduling { processor, disk })
-}
-
 /// Brings up the loopback interface of a new network namespace.
 pub(super) fn loopback_up() -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType};

@@ -40,6 +40,7 @@ mod slots;
 mod spec;
 mod supervisor;
 mod surroundings;
+mod survey;
 mod sys;
 mod target;
 mod traces;

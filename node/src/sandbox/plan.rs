@@ -139,7 +139,9 @@ impl Step {
             Step::BecomeUser(_) => "so that it owns nothing of the node's; early, because it forgets whom it is tied to",
             Step::DropCapabilities => "so that no privilege of the node or of a namespace is left to the program",
             Step::Landlock(_) => "so that it reads what programs are made of and writes in its scratch directory only",
-            Step::Seccomp(_) => "before any task, so that each inherits it ready-made; the supervisor keeps a key to the mounts that it still changes",
+            Step::Seccomp(_) => {
+                "before any task, so that each inherits it ready-made; the supervisor keeps a key to the mounts that it still changes"
+            }
             Step::NewSession => "so that Ctrl-C at the node's terminal misses it and its group can be signalled at once",
             Step::DieWithSupervisor => "so that nothing runs unwatched; the supervisor has one thread, so its end is meant",
             Step::Rlimit(Limited::Core, _) => "so that a crash does not fill the disk",

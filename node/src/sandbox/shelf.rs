@@ -22,8 +22,9 @@ const MAX_KEPT: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Looks([Look; 2]);
 
+/// How one directory looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Look {
+pub(super) struct Look {
     /// Who owns it, what they may do, how large it is, and when any of it changed last.
     inode: [u64; 10],
     /// Flags as of chattr.
@@ -76,7 +77,8 @@ fn inode(stat: &Stat) -> [u64; 10] {
 }
 
 impl Look {
-    fn of(directory: &OwnedFd) -> Option<Look> {
+    /// `None` if it has attributes of somebody's own, or can't be looked at.
+    pub(super) fn of(directory: &OwnedFd) -> Option<Look> {
         let inode = inode(&rustix::fs::fstat(directory).ok()?);
         match rustix::fs::flistxattr(directory, &mut [0_u8; 0][..]) {
             Ok(0) | Err(Errno::NOTSUP) => {}

@@ -81,8 +81,7 @@ impl Ground {
     /// Whether its supervisor may take another task after one of `user`.
     ///
     /// In namespaces of its own the supervisor is the only process that a task sees beside itself. A task of the same user
-    /// can change its limits and its priority, which is seen afterwards, and its files in /proc, unless Landlock forbids
-    /// that. Without namespaces a task of the same user reaches the zygote and the node in the same way, so that nothing is
+    /// can change its limits, which is seen afterwards, and its files in /proc, unless Landlock forbids that. Without namespaces a task of the same user reaches the zygote and the node in the same way, so that nothing is
     /// lost.
     pub(super) fn serves_again(&self, user: Option<u32>) -> bool {
         let shelter = &self.shelter;

@@ -31,9 +31,7 @@ pub(super) fn serve(alone: &SingleThreaded, ids: Ids, control: OwnedFd) -> io::R
     while let Some((order, lines)) = wire::recv_order(&control)? {
         let Done { ended, alone, outputs } = attempt(&mut prepared, &control, &order, lines)?;
         let again = match &prepared {
-            Ok(prepared) if !matches!(ended.outcome, Outcome::SetupFailed { .. }) => {
-                alone && prepared.serves_again(order.user)
-            }
+            Ok(prepared) if !matches!(ended.outcome, Outcome::SetupFailed { .. }) => alone && prepared.serves_again(order.user),
             _ => false,
         };
         // The ends of the outputs and the report are one piece of news to the node, which has to be woken for it.

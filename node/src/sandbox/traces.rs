@@ -10,9 +10,9 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
-use rustix::thread::CpuSet;
 
-use super::kernel::{self, Scheduling};
+use super::kernel;
+use super::shelf::Look;
 use super::surroundings::SHARED_MEMORY;
 
 const LIMITS: [Resource; 16] = [
@@ -37,9 +37,9 @@ const LIMITS: [Resource; 16] = [
 /// How a supervisor in namespaces of its own was before its first task.
 #[derive(Debug)]
 pub(super) struct Traces {
-    /// Where shared memory and message queues have their names.
-    directories: Vec<OwnedFd>,
-    habits: Habits,
+    /// Where shared memory and message queues have their names, and how that looked.
+    directories: Vec<(OwnedFd, Look)>,
+    limits: [Rlimit; LIMITS.len()],
 }
 
 impl Traces {
@@ -55,31 +55,29 @@ impl Traces {
             Err(Errno::NOENT) => {} // Nobody can have used it then.
             Err(error) => return Err(error.into()),
         }
-        Ok(Traces { directories, habits: Habits::now()? })
+        let look = |directory: OwnedFd| Look::of(&directory).map(|look| (directory, look));
+        let looked: Option<Vec<_>> = directories.into_iter().map(look).collect();
+        Ok(Traces { directories: looked.ok_or(Errno::NODATA)?, limits: limits() })
     }
 
-    /// Whether nothing of a task is left: no shared memory, no queue, no semaphore, and no change of what the supervisor
-    /// hands down to its next target. A task of the same user can make such a change from outside.
+    /// Whether nothing of a task is left: no shared memory, not even a trace of what was removed again, no queue, no
+    /// semaphore, and no change of the limits that the supervisor hands down to its next target.
     pub(super) fn are_none(&self) -> bool {
-        self.directories.iter().all(|directory| is_empty(directory).unwrap_or(false))
+        self.directories.iter().all(|(directory, before)| is_as_it_was(directory, before))
             && matches!(kernel::ipc_objects(), Ok(0))
-            && Habits::now().is_ok_and(|now| now == self.habits)
+            && limits() == self.limits
     }
 }
 
-/// What a process hands down to its children and what others of its user can change, without looking into it.
-#[derive(Debug, PartialEq)]
-struct Habits {
-    limits: [Rlimit; LIMITS.len()],
-    scheduling: Scheduling,
-    processors: CpuSet,
+/// What a process hands down to its children, and what others of its user can change. Its priority, scheduling and
+/// processors they can't: the kernel asks for every capability that it has itself.
+fn limits() -> [Rlimit; LIMITS.len()] {
+    LIMITS.map(rustix::process::getrlimit)
 }
 
-impl Habits {
-    fn now() -> io::Result<Habits> {
-        let limits = LIMITS.map(rustix::process::getrlimit);
-        Ok(Habits { limits, scheduling: kernel::scheduling()?, processors: rustix::thread::sched_getaffinity(None)? })
-    }
+/// Empty, and nothing about it was changed: its owner may be the task's user.
+fn is_as_it_was(directory: &OwnedFd, before: &Look) -> bool {
+    Look::of(directory).as_ref() == Some(before) && is_empty(directory).unwrap_or(false)
 }
 
 fn is_empty(directory: &OwnedFd) -> rustix::io::Result<bool> {

@@ -279,7 +279,7 @@ pub(crate) mod tests {
 
     #[test]
     fn reports_survive_the_way() {
-        let usage = Usage { wall: Duration::from_millis(5), cpu: Duration::from_micros(7), memory_peak: 9 };
+        let usage = Usage { wall: Duration::from_millis(5), cpu: Duration::from_micros(7), memory_peak: 9, scratch_peak: 11 };
         let sent = Ended { outcome: Outcome::NotFound("`x` does not exist".to_owned()), usage, again: false };
         assert_eq!(read_frame::<Ended>(&frame(&sent).unwrap()[..]).unwrap(), sent);
     }

@@ -206,6 +206,9 @@ pub struct Usage {
     /// The largest resident set seen, in bytes.
     #[serde(skip_serializing_if = "is_default")]
     pub memory_peak: u64,
+    /// The most that its scratch directory took of the disk when it was looked at, in bytes; nobody looks without a limit.
+    #[serde(skip_serializing_if = "is_default")]
+    pub scratch_peak: u64,
 }
 
 /// One attempt's end, as its member reports it and the journal keeps it.

@@ -154,7 +154,12 @@ pub(crate) fn captured() -> impl Strategy<Value = Captured> {
 }
 
 pub(crate) fn usage() -> impl Strategy<Value = Usage> {
-    (duration(), duration(), any::<u64>()).prop_map(|(wall, cpu, memory_peak)| Usage { wall, cpu, memory_peak })
+    (duration(), duration(), any::<u64>(), any::<u64>()).prop_map(|(wall, cpu, memory_peak, scratch_peak)| Usage {
+        wall,
+        cpu,
+        memory_peak,
+        scratch_peak,
+    })
 }
 
 pub(crate) fn end() -> impl Strategy<Value = AttemptEnd> {

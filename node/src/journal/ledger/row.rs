@@ -11,8 +11,10 @@ use crate::task::{
     Term, UnixMillis, Usage,
 };
 
-/// The version of every row in this file.
-const VERSION: u8 = 1;
+/// The version of every row that is written.
+const VERSION: u8 = 2;
+/// The first one that keeps what an attempt's scratch directory took.
+const WITH_SCRATCH: u8 = 2;
 
 /// Bytes of a row that make no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +66,7 @@ impl StateRow {
 
     pub(super) fn decode(task: TaskId, bytes: &[u8]) -> Result<Self, BadRow> {
         let mut input = Input(bytes);
-        input.version()?;
+        let version = input.version()?;
         let state = input.state()?;
         let submitted_at = UnixMillis(input.number()?);
         let ended_at = input.option()?.map(UnixMillis);
@@ -83,7 +85,7 @@ impl StateRow {
         };
         let finished = input.option()?;
         let count = input.number()?;
-        let attempts = (0..count).map(|_| input.attempt()).collect::<Result<_, _>>()?;
+        let attempts = (0..count).map(|_| input.attempt(version)).collect::<Result<_, _>>()?;
         let record = TaskRecord { task, state, submitted_at, ended_at, attempts, forgiven };
         Ok(StateRow { record, group, need, retry, key, finished })
     }
@@ -196,6 +198,7 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord) {
     put_duration(out, attempt.usage.wall);
     put_duration(out, attempt.usage.cpu);
     put(out, attempt.usage.memory_peak);
+    put(out, attempt.usage.scratch_peak);
     put_outcome(out, &attempt.outcome);
 }
 
@@ -236,8 +239,9 @@ fn put_duration(out: &mut Vec<u8>, duration: Duration) {
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
-    fn version(&mut self) -> Result<(), BadRow> {
-        if self.byte()? == VERSION { Ok(()) } else { Err(BadRow("version")) }
+    fn version(&mut self) -> Result<u8, BadRow> {
+        let version = self.byte()?;
+        if (1..=VERSION).contains(&version) { Ok(version) } else { Err(BadRow("version")) }
     }
 
     fn byte(&mut self) -> Result<u8, BadRow> {
@@ -301,13 +305,18 @@ impl<'a> Input<'a> {
         })
     }
 
-    fn attempt(&mut self) -> Result<AttemptRecord, BadRow> {
+    fn attempt(&mut self, version: u8) -> Result<AttemptRecord, BadRow> {
         Ok(AttemptRecord {
             attempt: AttemptNumber(self.small()?),
             fence: Fence { term: Term(self.number()?), sequence: self.number()? },
             node: NodeId(self.fixed()?),
             ended_at: UnixMillis(self.number()?),
-            usage: Usage { wall: self.duration()?, cpu: self.duration()?, memory_peak: self.number()? },
+            usage: Usage {
+                wall: self.duration()?,
+                cpu: self.duration()?,
+                memory_peak: self.number()?,
+                scratch_peak: if version >= WITH_SCRATCH { self.number()? } else { 0 },
+            },
             outcome: match self.bytes()? {
                 [] => Outcome::Exited(0),
                 bytes => codec::decode(bytes).map_err(|_| BadRow("outcome"))?,

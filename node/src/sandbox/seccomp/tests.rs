@@ -70,10 +70,38 @@ fn every_number_gets_the_tables_answer_on_every_architecture() {
             let expected = match row.map(|row| row.rule) {
                 None | Some(Rule::Clone | Rule::Ioctl | Rule::OthersLimits | Rule::OthersPriority) => ALLOW,
                 Some(Rule::Absent) => ABSENT,
-                Some(Rule::Refuse | Rule::Keyed | Rule::Socket | Rule::HiddenMemory | Rule::SharedMemory | Rule::SharedIpc) => REFUSED,
+                Some(Rule::Refuse | Rule::Keyed | Rule::Socket | Rule::HiddenMemory | Rule::SharedMemory | Rule::SharedIpc) => {
+                    REFUSED
+                }
             };
             assert_eq!(run(&program, call).0, expected, "{architecture:?} {number} {:?}", row.map(|row| row.name));
         }
+    }
+}
+
+#[test]
+fn mounts_are_changed_by_nobody_without_the_key() {
+    let key = Key::new(0xFEDC_BA98_7654_3210_u64.to_ne_bytes()[..size_of::<usize>()].try_into().unwrap());
+    let with = key.argument() as u64;
+    for architecture in ALL {
+        let filter = compile(WIDE, architecture, Some(key)).unwrap();
+        for name in ["mount", "umount2", "mount_setattr"] {
+            let row = ROWS.iter().find(|row| row.name == name).unwrap();
+            let answer = |filter: &[Instruction], sixth: u64| {
+                let arguments = [1, 2, 3, 4, 5, sixth];
+                run(filter, Call { number: row.numbers[architecture.column()], architecture: architecture.audit(), arguments }).0
+            };
+            assert_eq!(answer(&filter, with), ALLOW);
+            for wrong in [0, 1, with ^ 1, with ^ (1 << 31), with ^ (1 << 63), with & 0xFFFF_FFFF, with << 32] {
+                assert_eq!(answer(&filter, wrong), if wrong == with { ALLOW } else { REFUSED }, "{name} {wrong:#x}");
+            }
+            for without in [0, with] {
+                assert_eq!(answer(&compile(WIDE, architecture, None).unwrap(), without), REFUSED);
+            }
+        }
+        let unshare = ROWS.iter().find(|row| row.name == "unshare").unwrap().numbers[architecture.column()];
+        let call = Call { number: unshare, architecture: architecture.audit(), arguments: [0, 0, 0, 0, 0, with] };
+        assert_eq!(run(&filter, call).0, REFUSED, "the key opens nothing else");
     }
 }
 

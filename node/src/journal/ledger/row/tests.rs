@@ -1,6 +1,7 @@
 //! Rows come back as they were, whole or not at all, and announce nothing that is not there.
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
 
 use super::*;
 use crate::task::strategies::*;
@@ -85,4 +86,26 @@ fn a_row_that_announces_more_than_it_holds_is_refused_at_once() {
     assert_eq!(EventsRow::decode(&events), Err(BadRow("too short")));
     let row = [&[VERSION, 0, 0, 0, 0][..], &endless].concat();
     assert_eq!(StateRow::decode(TaskId(1), &row), Err(BadRow("too short")));
+}
+
+#[test]
+fn rows_of_the_first_version_are_read() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut row = proptest::strategy::Strategy::new_tree(&state_row(), &mut runner).unwrap().current();
+    let usage = Usage { memory_peak: 7, ..Usage::default() };
+    row.record.attempts = vec![AttemptRecord {
+        attempt: AttemptNumber(1),
+        fence: Fence { term: Term(1), sequence: 1 },
+        node: NodeId(1),
+        ended_at: UnixMillis(1),
+        usage,
+        outcome: Outcome::Exited(0),
+    }];
+    let mut bytes = encoded(|out| row.encode(out));
+    let scratch = bytes.len() - 2; // Behind it stands an outcome of one byte.
+    assert_eq!((bytes[0], bytes.remove(scratch)), (VERSION, 0));
+    bytes[0] = 1;
+    assert_eq!(StateRow::decode(row.record.task, &bytes), Ok(row));
+    bytes[0] = VERSION + 1;
+    assert_eq!(StateRow::decode(TaskId(1), &bytes), Err(BadRow("version")));
 }
