@@ -10,10 +10,10 @@ use std::str::FromStr;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::thread::CapabilitySet;
 
-use super::kernel::{self, Namespaces};
-use super::seccomp::{self, Architecture, Instruction};
-use super::sys::SingleThreaded;
-use super::target;
+use crate::sandbox::kernel::sys::SingleThreaded;
+use crate::sandbox::kernel::{self, Namespaces};
+use crate::sandbox::seccomp::{self, Architecture, Instruction};
+use crate::sandbox::target;
 
 /// The ordinary user.
 const USER: u32 = 54_321;

@@ -6,12 +6,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::shelter::{Birth, Ground, Shelter};
-use super::spec::Launch;
+use crate::sandbox::shelter::{Birth, Ground, Shelter};
+use crate::sandbox::spec::Launch;
 use crate::task::Network;
 
 /// The descriptors that the supervisor holds for its target, in the order in which the node sends them.
-pub(super) const FIRST_CLOSED_FD: i32 = 3;
+pub(in crate::sandbox) const FIRST_CLOSED_FD: i32 = 3;
 /// How badly the kernel wants to end a task rather than its node when memory runs out: as badly as it can.
 const OOM_SCORE_ADJ: i32 = 1000;
 /// A task may touch this much more memory than allowed between two looks at it before the kernel refuses.
@@ -206,7 +206,7 @@ fn surroundings(launch: &Launch, shelter: &Shelter) -> Vec<Step> {
 }
 
 /// What a supervisor does before a task comes, most of it in its namespaces.
-pub(super) fn prepared(ground: &Ground) -> Vec<Step> {
+pub(in crate::sandbox) fn prepared(ground: &Ground) -> Vec<Step> {
     let shelter = &ground.shelter;
     let mut steps = Vec::new();
     if shelter.birth != Birth::Fork {
@@ -242,8 +242,8 @@ fn memory_backstop(limit: u64) -> u64 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::spec::{Isolation, ResolvedLimits};
     use super::*;
+    use crate::sandbox::spec::{Isolation, ResolvedLimits};
 
     fn launch(limits: ResolvedLimits) -> Launch {
         let argv = vec!["true".to_owned()];

@@ -5,22 +5,22 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use super::spec::Launch;
+use crate::sandbox::spec::Launch;
 
 /// What exec is asked for, checked as far as that goes without touching the machine.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(in crate::sandbox) struct Program {
     /// Paths to try, in order.
-    pub(super) candidates: Vec<CString>,
+    pub(in crate::sandbox) candidates: Vec<CString>,
     /// Arguments, the first as the task named it.
-    pub(super) argv: Vec<CString>,
+    pub(in crate::sandbox) argv: Vec<CString>,
     /// `NAME=value` each.
-    pub(super) envp: Vec<CString>,
+    pub(in crate::sandbox) envp: Vec<CString>,
 }
 
 impl Program {
     /// The program of a launch, or words on why there can't be one.
-    pub(super) fn of(launch: &Launch) -> Result<Program, String> {
+    pub(in crate::sandbox) fn of(launch: &Launch) -> Result<Program, String> {
         let Some(name) = launch.argv.first().filter(|name| !name.is_empty()) else {
             return Err("the command is empty".to_owned());
         };
@@ -44,7 +44,7 @@ fn zero_byte(error: &std::ffi::NulError) -> String {
 }
 
 /// Why exec failed, in words; `None` if the machine and not the program is at fault.
-pub(super) fn words(launch: &Launch, errno: i32) -> Option<String> {
+pub(in crate::sandbox) fn words(launch: &Launch, errno: i32) -> Option<String> {
     let name = launch.argv.first().map_or("", String::as_str);
     let searched = !name.contains('/');
     let path = launch.scratch.join(name);
@@ -74,8 +74,8 @@ fn exists(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::spec::ResolvedLimits;
     use super::*;
+    use crate::sandbox::spec::ResolvedLimits;
 
     fn launch(argv: &[&str], path: Option<&str>) -> Launch {
         Launch {
@@ -84,7 +84,7 @@ mod tests {
             env: path.map(|path| ("PATH".to_owned(), path.to_owned())).into_iter().collect(),
             scratch: "/nowhere/1-1".into(),
             limits: ResolvedLimits::default(),
-            isolation: super::super::spec::Isolation::default(),
+            isolation: crate::sandbox::spec::Isolation::default(),
         }
     }
 

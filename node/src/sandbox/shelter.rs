@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::seccomp::Policy;
-use super::spec::{Isolation, ResolvedLimits};
+use crate::sandbox::seccomp::Policy;
+use crate::sandbox::spec::{Isolation, ResolvedLimits};
 use crate::task::{Findings, Layer, Level, Missing, Network};
 
 /// Bytes of a task's own /dev/shm, which nobody adds up.
@@ -53,20 +53,20 @@ pub struct Shelter {
 
 /// What can be prepared for a task before it comes: alike for all that reach the same things.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Ground {
+pub(in crate::sandbox) struct Ground {
     /// The layers; the user is each task's own and not among them.
-    pub(super) shelter: Shelter,
+    pub(in crate::sandbox) shelter: Shelter,
     /// The directory of all scratch directories.
-    pub(super) scratch_root: PathBuf,
+    pub(in crate::sandbox) scratch_root: PathBuf,
     /// Bytes of the shared memory that it may use.
-    pub(super) shared_memory: u64,
+    pub(in crate::sandbox) shared_memory: u64,
     /// What the filter for system calls grants, if there is one.
-    pub(super) filter: Option<Policy>,
+    pub(in crate::sandbox) filter: Option<Policy>,
 }
 
 impl Ground {
     /// That of a launch.
-    pub(super) fn of(shelter: &Shelter, scratch_root: &Path, limits: &ResolvedLimits) -> Ground {
+    pub(in crate::sandbox) fn of(shelter: &Shelter, scratch_root: &Path, limits: &ResolvedLimits) -> Ground {
         let shared_memory = limits.memory.map_or(MAX_SHARED_MEMORY, |bytes| bytes.min(MAX_SHARED_MEMORY));
         let shelter = Shelter { user: None, ..shelter.clone() };
         let filter = shelter.seccomp.then(|| shelter.policy(limits));
@@ -74,7 +74,7 @@ impl Ground {
     }
 
     /// Whether it is worth to be prepared before anybody asks: what a task names by itself may be another thing by then.
-    pub(super) fn keeps(&self) -> bool {
+    pub(in crate::sandbox) fn keeps(&self) -> bool {
         self.shelter.read.is_empty() && self.shelter.network != Network::Isolated
     }
 
@@ -83,7 +83,7 @@ impl Ground {
     /// In namespaces of its own the supervisor is the only process that a task sees beside itself. A task of the same user
     /// can change its limits, which is seen afterwards, and its files in /proc, unless Landlock forbids that. Without namespaces a task of the same user reaches the zygote and the node in the same way, so that nothing is
     /// lost.
-    pub(super) fn serves_again(&self, user: Option<u32>) -> bool {
+    pub(in crate::sandbox) fn serves_again(&self, user: Option<u32>) -> bool {
         let shelter = &self.shelter;
         self.keeps() && (shelter.birth == Birth::Fork || user.is_some() || shelter.landlock > 0)
     }
@@ -91,9 +91,9 @@ impl Ground {
 
 /// What the node's owner settled.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Settled<'a> {
-    pub(super) hidden: &'a [PathBuf],
-    pub(super) readable: &'a [PathBuf],
+pub(in crate::sandbox) struct Settled<'a> {
+    pub(in crate::sandbox) hidden: &'a [PathBuf],
+    pub(in crate::sandbox) readable: &'a [PathBuf],
 }
 
 impl Shelter {
@@ -101,7 +101,7 @@ impl Shelter {
     ///
     /// # Errors
     /// In words, if the network that it asks for can't be given.
-    pub(super) fn of(
+    pub(in crate::sandbox) fn of(
         findings: &Findings,
         birth: Birth,
         settled: Settled<'_>,
@@ -130,12 +130,12 @@ impl Shelter {
     }
 
     /// Whether anything stands around the task at all.
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::sandbox) fn is_open(&self) -> bool {
         self.birth == Birth::Fork && self.landlock == 0 && !self.seccomp && self.user.is_none()
     }
 
     /// What the filter for system calls must know.
-    pub(super) fn policy(&self, limits: &ResolvedLimits) -> Policy {
+    pub(in crate::sandbox) fn policy(&self, limits: &ResolvedLimits) -> Policy {
         let alone = self.birth != Birth::Fork;
         Policy {
             network: self.network,
@@ -154,7 +154,7 @@ fn is_plain(path: &Path) -> bool {
 }
 
 /// `findings` as far as the owner wants them used: what only a higher level needs counts as missing.
-pub(super) fn at_most(findings: Findings, level: Level) -> Findings {
+pub(in crate::sandbox) fn at_most(findings: Findings, level: Level) -> Findings {
     let kept = |layer: &Layer| match layer {
         Layer::MemoryPolling | Layer::CgroupMemory | Layer::CgroupPids => true,
         Layer::Landlock(_) | Layer::Seccomp | Layer::UidPerSlot => level >= Level::Partial,

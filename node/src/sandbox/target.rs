@@ -11,31 +11,31 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Resource, Rlimit, Signal, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::kernel;
-use super::plan::{Limited, Plan, Step};
-use super::program::Program;
-use super::sys::{self, PointerList};
+use crate::sandbox::kernel;
+use crate::sandbox::kernel::sys::{self, PointerList};
+use crate::sandbox::plan::{Limited, Plan, Step};
+use crate::sandbox::program::Program;
 
 /// The three descriptors of the program, and one that it does not get.
-pub(super) struct Stdio {
-    pub(super) stdin: OwnedFd,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
+pub(in crate::sandbox) struct Stdio {
+    pub(in crate::sandbox) stdin: OwnedFd,
+    pub(in crate::sandbox) stdout: OwnedFd,
+    pub(in crate::sandbox) stderr: OwnedFd,
     /// The entrance of its cgroup.
-    pub(super) cgroup: Option<OwnedFd>,
+    pub(in crate::sandbox) cgroup: Option<OwnedFd>,
 }
 
 /// Which step failed and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(in crate::sandbox) struct Failure {
     /// Index into the plan's steps.
-    pub(super) step: usize,
+    pub(in crate::sandbox) step: usize,
     /// The kernel's number.
-    pub(super) errno: i32,
+    pub(in crate::sandbox) errno: i32,
 }
 
 /// Everything that the steps need, made before the target is born.
-pub(super) struct Target<'a> {
+pub(in crate::sandbox) struct Target<'a> {
     steps: &'a [Step],
     stdio: &'a Stdio,
     /// Landlock's.
@@ -46,11 +46,11 @@ pub(super) struct Target<'a> {
     argv: PointerList<'a>,
     envp: PointerList<'a>,
     /// Set when a step failed; the supervisor reads it.
-    pub(super) failure: Option<Failure>,
+    pub(in crate::sandbox) failure: Option<Failure>,
 }
 
 impl<'a> Target<'a> {
-    pub(super) fn prepare(
+    pub(in crate::sandbox) fn prepare(
         plan: &'a Plan,
         program: &'a Program,
         scratch: &'a CStr,
@@ -74,7 +74,7 @@ impl<'a> Target<'a> {
     }
 
     /// Executes the steps; comes back only if one failed, and has then noted which.
-    pub(super) fn run(&mut self) {
+    pub(in crate::sandbox) fn run(&mut self) {
         for (step, what) in self.steps.iter().enumerate() {
             if let Err(error) = self.execute(what) {
                 self.failure = Some(Failure { step, errno: error.raw_os_error().unwrap_or(0) });
@@ -145,7 +145,7 @@ impl<'a> Target<'a> {
 }
 
 /// Groups first: afterwards it would lack the right to change them.
-pub(super) fn become_user(user: u32) -> rustix::io::Result<()> {
+pub(in crate::sandbox) fn become_user(user: u32) -> rustix::io::Result<()> {
     let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
     rustix::thread::set_thread_groups(&[])?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;

@@ -14,17 +14,17 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAnci
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::plan::FIRST_CLOSED_FD;
-use super::shelter::Birth;
-use super::spec::Launch;
+use crate::sandbox::plan::FIRST_CLOSED_FD;
+use crate::sandbox::shelter::Birth;
+use crate::sandbox::spec::Launch;
 use crate::task::{Outcome, Usage};
 
 /// The largest frame, in bytes: beyond what the kernel takes as arguments and environment.
-pub(super) const MAX_FRAME: usize = 8 << 20;
+pub(in crate::sandbox) const MAX_FRAME: usize = 8 << 20;
 /// The byte that cancels.
-pub(super) const CANCEL: u8 = b'C';
+pub(in crate::sandbox) const CANCEL: u8 = b'C';
 /// The byte that says that the outputs have passed their limit.
-pub(super) const FLOODED: u8 = b'O';
+pub(in crate::sandbox) const FLOODED: u8 = b'O';
 /// Descriptors with an order at most: stdin, stdout, stderr and, where there is one, the entrance of its cgroup.
 const DESCRIPTORS: usize = 4;
 /// The packet's first byte; both sides are the same binary, so another value is a fault.
@@ -36,15 +36,15 @@ const PACKET: usize = 2;
 
 /// One task for a supervisor.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Order {
-    pub(super) launch: Launch,
+pub(in crate::sandbox) struct Order {
+    pub(in crate::sandbox) launch: Launch,
     /// The user that the task runs as; `None` is the node's own.
-    pub(super) user: Option<u32>,
+    pub(in crate::sandbox) user: Option<u32>,
 }
 
 /// What a zygote is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(in crate::sandbox) enum Wanted {
     /// A supervisor that is born like this.
     Supervisor(Birth),
     /// One that tries what this machine holds.
@@ -69,31 +69,31 @@ impl Wanted {
 
 /// What a supervisor reports.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Ended {
-    pub(super) outcome: Outcome,
-    pub(super) usage: Usage,
+pub(in crate::sandbox) struct Ended {
+    pub(in crate::sandbox) outcome: Outcome,
+    pub(in crate::sandbox) usage: Usage,
     /// Whether it takes another order.
     #[serde(default)]
-    pub(super) again: bool,
+    pub(in crate::sandbox) again: bool,
 }
 
 /// The descriptors of one launch, as the supervisor gets them.
 #[derive(Debug)]
-pub(super) struct Lines {
-    pub(super) stdin: OwnedFd,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
+pub(in crate::sandbox) struct Lines {
+    pub(in crate::sandbox) stdin: OwnedFd,
+    pub(in crate::sandbox) stdout: OwnedFd,
+    pub(in crate::sandbox) stderr: OwnedFd,
     /// Through which the target enters its cgroup.
-    pub(super) cgroup: Option<OwnedFd>,
+    pub(in crate::sandbox) cgroup: Option<OwnedFd>,
 }
 
 /// Asks the zygote for a supervisor that has the other end of a control line; does not wait.
-pub(super) fn send_wanted(zygote: BorrowedFd<'_>, wanted: Wanted, control: BorrowedFd<'_>) -> rustix::io::Result<()> {
+pub(in crate::sandbox) fn send_wanted(zygote: BorrowedFd<'_>, wanted: Wanted, control: BorrowedFd<'_>) -> rustix::io::Result<()> {
     send_with(zygote, &[VERSION, wanted.byte()], &[control]).map(drop)
 }
 
 /// Sends a framed order with its descriptors; does not wait. Answers how much of the frame is on its way.
-pub(super) fn send_order(control: BorrowedFd<'_>, frame: &[u8], lines: &Lines) -> rustix::io::Result<usize> {
+pub(in crate::sandbox) fn send_order(control: BorrowedFd<'_>, frame: &[u8], lines: &Lines) -> rustix::io::Result<usize> {
     let mut fds = vec![lines.stdin.as_fd(), lines.stdout.as_fd(), lines.stderr.as_fd()];
     fds.extend(lines.cgroup.as_ref().map(AsFd::as_fd));
     send_with(control, frame, &fds)
@@ -107,7 +107,7 @@ fn send_with(to: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix
 }
 
 /// Waits for an order; `None` if the node is gone or needs this supervisor no more.
-pub(super) fn recv_order(mut control: &File) -> io::Result<Option<(Order, Lines)>> {
+pub(in crate::sandbox) fn recv_order(mut control: &File) -> io::Result<Option<(Order, Lines)>> {
     let mut head = [0; 4];
     let (bytes, fds) = rustix::io::retry_on_intr(|| recv_with(control.as_fd(), &mut head, RecvFlags::empty()))?;
     if bytes == 0 {
@@ -147,19 +147,19 @@ fn above_standard(fd: OwnedFd) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Says that the zygote is ready.
-pub(super) fn send_ready(node: BorrowedFd<'_>) -> rustix::io::Result<()> {
+pub(in crate::sandbox) fn send_ready(node: BorrowedFd<'_>) -> rustix::io::Result<()> {
     rustix::net::send(node, &[VERSION], SendFlags::NOSIGNAL).map(drop)
 }
 
 /// Whether what came is the zygote's word that it is ready.
-pub(super) fn recv_ready(zygote: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+pub(in crate::sandbox) fn recv_ready(zygote: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     let mut byte = [0];
     let (received, _) = rustix::net::recv(zygote, &mut byte, RecvFlags::DONTWAIT)?;
     Ok(received == 1 && byte[0] == VERSION)
 }
 
 /// What the zygote's socket gave.
-pub(super) enum Received {
+pub(in crate::sandbox) enum Received {
     Wanted(Wanted, OwnedFd),
     /// The node's end is closed.
     End,
@@ -168,7 +168,7 @@ pub(super) enum Received {
 }
 
 /// Receives one packet; does not wait.
-pub(super) fn recv_wanted(node: BorrowedFd<'_>) -> rustix::io::Result<Received> {
+pub(in crate::sandbox) fn recv_wanted(node: BorrowedFd<'_>) -> rustix::io::Result<Received> {
     let mut packet = [0; PACKET];
     let (bytes, fds) = recv_with(node, &mut packet, RecvFlags::DONTWAIT)?;
     Ok(match (bytes, packet[0], Wanted::of(packet[1]), fds.into_iter().next()) {
@@ -179,13 +179,13 @@ pub(super) fn recv_wanted(node: BorrowedFd<'_>) -> rustix::io::Result<Received> 
 }
 
 /// Whether the other end of a socket is closed, or has sent what nobody asked for.
-pub(super) fn is_spoilt(socket: BorrowedFd<'_>) -> bool {
+pub(in crate::sandbox) fn is_spoilt(socket: BorrowedFd<'_>) -> bool {
     let peeked = rustix::net::recv(socket, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
     !matches!(peeked, Err(rustix::io::Errno::AGAIN))
 }
 
 /// A message with its length before it.
-pub(super) fn frame<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+pub(in crate::sandbox) fn frame<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4];
     ciborium::into_writer(message, &mut bytes).map_err(|e| io::Error::other(e.to_string()))?;
     let length = checked_length(bytes.len() - 4)?;
@@ -194,19 +194,19 @@ pub(super) fn frame<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
 }
 
 /// The length that four bytes announce, if it is allowed.
-pub(super) fn announced(head: [u8; 4]) -> io::Result<usize> {
+pub(in crate::sandbox) fn announced(head: [u8; 4]) -> io::Result<usize> {
     let length = usize::try_from(u32::from_le_bytes(head)).unwrap_or(usize::MAX);
     checked_length(length)?;
     Ok(length)
 }
 
 /// Reads a frame's message out of its body.
-pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
+pub(in crate::sandbox) fn parse<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
     ciborium::from_reader(body).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
 }
 
 /// Reads one frame, waiting for it.
-pub(super) fn read_frame<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
+pub(in crate::sandbox) fn read_frame<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
     let mut head = [0; 4];
     from.read_exact(&mut head)?;
     let mut body = vec![0; announced(head)?];
@@ -224,7 +224,7 @@ fn checked_length(length: usize) -> io::Result<u32> {
 /// Reads what node and supervisor say to each other; for the fuzz targets.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn survives(bytes: &[u8]) {
-    use super::shelter::Ground;
+    use crate::sandbox::shelter::Ground;
     if let Ok(ended) = read_frame::<Ended>(bytes) {
         let again = frame(&ended).expect("what was read can be written");
         assert_eq!(read_frame::<Ended>(&again[..]).ok(), Some(ended));

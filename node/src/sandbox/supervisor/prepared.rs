@@ -14,22 +14,22 @@ use rustix::process::{DumpableBehavior, Pid, WaitOptions};
 use rustix::rand::GetRandomFlags;
 
 use super::confine::{Begun, Foundation};
-use super::footprint::Footprint;
-use super::kernel;
-use super::plan::{self, FIRST_CLOSED_FD, Plan, Step};
-use super::program::{self, Program};
-use super::seccomp::{self, Architecture, Key};
-use super::shelter::{Birth, Ground, Shelter};
-use super::spec::Launch;
 use super::surroundings::{Ids, Surroundings};
-use super::sys::SingleThreaded;
-use super::target::{Failure, Stdio, Target};
 use super::traces::Traces;
-use super::wire::{Lines, Order};
+use crate::sandbox::kernel;
+use crate::sandbox::kernel::sys::SingleThreaded;
+use crate::sandbox::plan::{self, FIRST_CLOSED_FD, Plan, Step};
+use crate::sandbox::program::{self, Program};
+use crate::sandbox::scratch::footprint::Footprint;
+use crate::sandbox::seccomp::{self, Architecture, Key};
+use crate::sandbox::shelter::{Birth, Ground, Shelter};
+use crate::sandbox::spec::Launch;
+use crate::sandbox::target::{Failure, Stdio, Target};
+use crate::sandbox::wire::{Lines, Order};
 use crate::task::Outcome;
 
 /// Everything that does not depend on the task.
-pub(super) struct Prepared<'a> {
+pub(in crate::sandbox) struct Prepared<'a> {
     alone: &'a SingleThreaded,
     ground: &'a Ground,
     /// Where it has namespaces of its own.
@@ -42,17 +42,17 @@ pub(super) struct Prepared<'a> {
 }
 
 /// A task's program, running.
-pub(super) struct Born {
-    pub(super) target: Pid,
+pub(in crate::sandbox) struct Born {
+    pub(in crate::sandbox) target: Pid,
     /// Where the scratch directory has a limit.
-    pub(super) footprint: Option<Footprint>,
+    pub(in crate::sandbox) footprint: Option<Footprint>,
     /// Its outputs, held open as long as anything of the task may write.
-    pub(super) outputs: [OwnedFd; 2],
+    pub(in crate::sandbox) outputs: [OwnedFd; 2],
 }
 
 impl<'a> Prepared<'a> {
     /// Prepares all of `ground`; the outcome of every task that is asked for if that fails.
-    pub(super) fn lay(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground) -> Result<Self, Outcome> {
+    pub(in crate::sandbox) fn lay(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground) -> Result<Self, Outcome> {
         let key = key().map_err(|e| failed("draw a key".to_owned(), &e))?;
         let mut prepared = Prepared { alone, ground, surroundings: None, foundation: None, begun: None, traces: None };
         // The filter comes last: it refuses what the others need.
@@ -82,7 +82,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Brings the program of an order to life, or says why there is none.
-    pub(super) fn start(&mut self, order: &Order, lines: Lines) -> Result<Born, Outcome> {
+    pub(in crate::sandbox) fn start(&mut self, order: &Order, lines: Lines) -> Result<Born, Outcome> {
         let launch = &order.launch;
         let shelter = Shelter { user: order.user, ..self.ground.shelter.clone() };
         let program = Program::of(launch).map_err(Outcome::NotFound)?;
@@ -129,20 +129,20 @@ impl<'a> Prepared<'a> {
     }
 
     /// Whether another task may come after one of `user`, of which nothing runs any more.
-    pub(super) fn serves_again(&self, user: Option<u32>) -> bool {
+    pub(in crate::sandbox) fn serves_again(&self, user: Option<u32>) -> bool {
         let clean = !self.in_own_namespace() || self.traces.as_ref().is_some_and(Traces::are_none);
         self.ground.serves_again(user) && clean
     }
 
     /// Takes away what was the last task's.
-    pub(super) fn dismiss(&mut self) -> io::Result<()> {
+    pub(in crate::sandbox) fn dismiss(&mut self) -> io::Result<()> {
         self.surroundings.as_mut().map_or(Ok(()), Surroundings::dismiss)?;
         self.begin();
         Ok(())
     }
 
     /// Whether it is the first process of a pid namespace.
-    pub(super) fn in_own_namespace(&self) -> bool {
+    pub(in crate::sandbox) fn in_own_namespace(&self) -> bool {
         self.ground.shelter.birth != Birth::Fork
     }
 }

@@ -11,18 +11,19 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 
-use super::confine::Foundation;
-use super::kernel::{self, Namespaces};
-use super::plan::Step;
-use super::seccomp::{self, Architecture, Key};
-use super::shelter::{Birth, Ground, Shelter};
-use super::spec::ResolvedLimits;
-use super::surroundings::{Ids, Surroundings};
-use super::sys::{self, Forked, SingleThreaded};
-use super::target;
-use super::wire;
-use super::zygote::TASK_NAMESPACES;
-use super::{remedy, scratch};
+use super::TASK_NAMESPACES;
+use super::remedy;
+use crate::sandbox::kernel::sys::{self, Forked, SingleThreaded};
+use crate::sandbox::kernel::{self, Namespaces};
+use crate::sandbox::plan::Step;
+use crate::sandbox::scratch;
+use crate::sandbox::seccomp::{self, Architecture, Key};
+use crate::sandbox::shelter::{Birth, Ground, Shelter};
+use crate::sandbox::spec::ResolvedLimits;
+use crate::sandbox::supervisor::confine::Foundation;
+use crate::sandbox::supervisor::surroundings::{Ids, Surroundings};
+use crate::sandbox::target;
+use crate::sandbox::wire;
 use crate::task::{Findings, Layer, Missing, Network};
 
 /// The first user id of slots: of a range that systemd's list of ids leaves to local use.
@@ -32,29 +33,29 @@ const DONE: i32 = 0;
 
 /// Where tasks will work.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Question {
+pub(in crate::sandbox) struct Question {
     /// A directory made for this; it is removed by whoever asks.
-    pub(super) scratch: PathBuf,
-    pub(super) hidden: Vec<PathBuf>,
+    pub(in crate::sandbox) scratch: PathBuf,
+    pub(in crate::sandbox) hidden: Vec<PathBuf>,
 }
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Probed {
-    pub(super) findings: Findings,
+pub(in crate::sandbox) struct Probed {
+    pub(in crate::sandbox) findings: Findings,
     /// How supervisors are to be born if there are namespaces.
-    pub(super) birth: Birth,
+    pub(in crate::sandbox) birth: Birth,
     /// The first id of slots; `None` if tasks run as the node's user.
-    pub(super) first_user: Option<u32>,
+    pub(in crate::sandbox) first_user: Option<u32>,
     /// Whether these users reach the scratch directory only in a mount namespace.
-    pub(super) users_need_mounts: bool,
+    pub(in crate::sandbox) users_need_mounts: bool,
 }
 
 /// Answers one question on the control line.
 ///
 /// # Errors
 /// If the line breaks.
-pub(super) fn answer(alone: &SingleThreaded, ids: Ids, control: OwnedFd) -> io::Result<()> {
+pub(in crate::sandbox) fn answer(alone: &SingleThreaded, ids: Ids, control: OwnedFd) -> io::Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
     let mut control = File::from(control);
     let question: Question = wire::read_frame(&mut control)?;
@@ -188,7 +189,9 @@ impl Probe<'_> {
                 Ok(reached) => {
                     if let Some(closed) = closed_to_others(&self.question.scratch).filter(|_| !reached) {
                         let shelter = Shelter { hidden: self.question.hidden.clone(), ..Shelter::default() };
-                        if !self.held.contains(&Layer::MountNamespace) || !super::surroundings::is_covered(&closed, &shelter) {
+                        if !self.held.contains(&Layer::MountNamespace)
+                            || !crate::sandbox::supervisor::surroundings::is_covered(&closed, &shelter)
+                        {
                             let (reason, remedy) = remedy::of_closed_folder(&closed);
                             return self.miss(Layer::UidPerSlot, reason, remedy);
                         }

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{Notify, mpsc};
 
-use super::spec::{Output, OutputStream};
+use crate::sandbox::spec::{Output, OutputStream};
 use crate::task::Captured;
 
 /// Bytes read at once.
@@ -47,14 +47,14 @@ impl Tail {
 
 /// What both outputs of a task have written together.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(in crate::sandbox) struct Meter {
     limit: Option<u64>,
     written: AtomicU64,
     passed: Notify,
 }
 
 impl Meter {
-    pub(super) fn new(limit: Option<u64>) -> Arc<Meter> {
+    pub(in crate::sandbox) fn new(limit: Option<u64>) -> Arc<Meter> {
         Arc::new(Meter { limit, written: AtomicU64::new(0), passed: Notify::new() })
     }
 
@@ -67,13 +67,13 @@ impl Meter {
     }
 
     /// Waits until the limit is passed, for ever if there is none. For one waiter.
-    pub(super) async fn passed(&self) {
+    pub(in crate::sandbox) async fn passed(&self) {
         self.passed.notified().await;
     }
 }
 
 /// One output while it is read.
-pub(super) struct Capture {
+pub(in crate::sandbox) struct Capture {
     pipe: Receiver,
     stream: OutputStream,
     tail: Tail,
@@ -82,7 +82,7 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    pub(super) fn new(
+    pub(in crate::sandbox) fn new(
         pipe: OwnedFd,
         (stream, limit): (OutputStream, u32),
         meter: &Arc<Meter>,
@@ -94,7 +94,7 @@ impl Capture {
     }
 
     /// Reads until every writer is gone. May be dropped at any moment; what was read so far is kept.
-    pub(super) async fn pump(&mut self) {
+    pub(in crate::sandbox) async fn pump(&mut self) {
         let mut chunk = BytesMut::new();
         while self.pipe.readable().await.is_ok() {
             chunk.reserve(CHUNK);
@@ -118,7 +118,7 @@ impl Capture {
         }
     }
 
-    pub(super) fn finish(self) -> Captured {
+    pub(in crate::sandbox) fn finish(self) -> Captured {
         self.tail.finish()
     }
 }

@@ -10,28 +10,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, Dir, IFlags, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::kernel;
+use super::look::{self, Look};
 
 /// Directories kept at most, of all users together.
 const MAX_KEPT: usize = 64;
 
 /// How a scratch directory and its `tmp` look, as far as a task could change that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Looks([Look; 2]);
-
-/// How one directory looks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Look {
-    /// Who owns it, what they may do, how large it is, and when any of it changed last.
-    inode: [u64; 10],
-    /// Flags as of chattr.
-    flags: Option<IFlags>,
-    /// Its project and further flags.
-    project: Option<[u32; 7]>,
-}
+pub(in crate::sandbox) struct Looks([Look; 2]);
 
 impl Looks {
     /// Those of the directory `name` in `root`; `None` if it is not as one is made: with something in it, or with
@@ -39,58 +28,25 @@ impl Looks {
     pub(super) fn of(root: &OwnedFd, name: &CStr) -> Option<Looks> {
         let outer = open(root, name).ok()?;
         let inner = open(&outer, c"tmp").ok()?;
-        let only = |directory: &OwnedFd, expected: Option<&CStr>| {
-            let names = Dir::read_from(directory).ok()?;
-            let fine = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
-                entry.is_ok_and(|entry| [Some(c"."), Some(c".."), expected].contains(&Some(entry.file_name())))
-            };
-            names.into_iter().all(fine).then_some(())
-        };
-        only(&outer, Some(c"tmp"))?;
-        only(&inner, None)?;
+        if !look::holds_only(&outer, Some(c"tmp")) || !look::holds_only(&inner, None) {
+            return None;
+        }
         Some(Looks([Look::of(&outer)?, Look::of(&inner)?]))
     }
 
     /// The same after the directory was given another name, which is a change to the kernel.
-    fn renamed(mut self, root: &OwnedFd, name: &CStr) -> Looks {
-        if let Ok(stat) = rustix::fs::statat(root, name, AtFlags::SYMLINK_NOFOLLOW) {
-            self.0[0].inode = inode(&stat);
+    fn renamed(self, root: &OwnedFd, name: &CStr) -> Looks {
+        let Looks([outer, inner]) = self;
+        match rustix::fs::statat(root, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Looks([outer.with(&stat), inner]),
+            Err(_) => Looks([outer, inner]),
         }
-        self
-    }
-}
-
-fn inode(stat: &Stat) -> [u64; 10] {
-    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)] // Only whether they are the same is asked.
-    [
-        stat.st_mode as u64,
-        stat.st_uid as u64,
-        stat.st_gid as u64,
-        stat.st_nlink as u64,
-        stat.st_size as u64,
-        stat.st_blocks as u64,
-        stat.st_mtime as u64,
-        stat.st_mtime_nsec as u64,
-        stat.st_ctime as u64,
-        stat.st_ctime_nsec as u64,
-    ]
-}
-
-impl Look {
-    /// `None` if it has attributes of somebody's own, or can't be looked at.
-    pub(super) fn of(directory: &OwnedFd) -> Option<Look> {
-        let inode = inode(&rustix::fs::fstat(directory).ok()?);
-        match rustix::fs::flistxattr(directory, &mut [0_u8; 0][..]) {
-            Ok(0) | Err(Errno::NOTSUP) => {}
-            _ => return None,
-        }
-        Some(Look { inode, flags: rustix::fs::ioctl_getflags(directory).ok(), project: kernel::project(directory) })
     }
 }
 
 /// The kept ones, in a directory beside that of all scratch directories.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(in crate::sandbox) struct Shelf {
     fd: OwnedFd,
     kept: Mutex<Kept>,
 }
@@ -104,7 +60,7 @@ struct Kept {
 
 impl Shelf {
     /// An empty one in `fd`.
-    pub(super) fn new(fd: OwnedFd) -> Shelf {
+    pub(in crate::sandbox) fn new(fd: OwnedFd) -> Shelf {
         Shelf { fd, kept: Mutex::default() }
     }
 
@@ -112,7 +68,7 @@ impl Shelf {
     ///
     /// # Errors
     /// If the name is taken.
-    pub(super) fn take(&self, root: &OwnedFd, name: &CStr, user: Option<u32>) -> io::Result<Option<Looks>> {
+    pub(in crate::sandbox) fn take(&self, root: &OwnedFd, name: &CStr, user: Option<u32>) -> io::Result<Option<Looks>> {
         let Some((kept, looks)) = self.pop(user) else { return Ok(None) };
         match rustix::fs::renameat_with(&self.fd, &kept, root, name, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(Some(looks.renamed(root, name))),
@@ -124,7 +80,7 @@ impl Shelf {
     }
 
     /// Keeps the directory `name` of `root`, which looked like this when its task began; false if it is not kept.
-    pub(super) fn keep(&self, root: &OwnedFd, name: &CStr, user: Option<u32>, before: &Looks) -> bool {
+    pub(in crate::sandbox) fn keep(&self, root: &OwnedFd, name: &CStr, user: Option<u32>, before: &Looks) -> bool {
         if Looks::of(root, name).as_ref() != Some(before) {
             return false;
         }
@@ -171,7 +127,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
-    use super::super::scratch::ScratchRoot;
+    use super::super::ScratchRoot;
 
     fn reused(change: impl FnOnce(&Path)) -> bool {
         let folder = tempfile::tempdir().unwrap();

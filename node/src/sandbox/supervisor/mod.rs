@@ -4,26 +4,34 @@
 //! each order. It adopts every orphan of its task (child subreaper), so that "no child left" is the kernel's word for
 //! "nothing is left running". Where a task could leave a trace for the next one it serves only once.
 
+pub(in crate::sandbox) mod confine;
+pub(in crate::sandbox) mod guard;
+mod prepared;
+pub(in crate::sandbox) mod surroundings;
+mod traces;
+pub(in crate::sandbox) mod tree;
+mod watch;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use super::guard::Guard;
-use super::prepared::{Born, Prepared};
-use super::shelter::Ground;
-use super::surroundings::Ids;
-use super::sys::{SingleThreaded, Spent};
-use super::watch::Watch;
-use super::wire::{self, Ended, Lines, Order};
+use crate::sandbox::kernel::sys::{SingleThreaded, Spent};
+use crate::sandbox::shelter::Ground;
+use crate::sandbox::wire::{self, Ended, Lines, Order};
 use crate::task::{Outcome, Usage};
+use guard::Guard;
+use prepared::{Born, Prepared};
+use surroundings::Ids;
+use watch::Watch;
 
 /// Serves the node on `control` until it closes it.
 ///
 /// # Errors
 /// If the control line breaks or can't be understood (the node then sees an end without a report), or if something
 /// outlived every SIGKILL (the zygote then goes on).
-pub(super) fn serve(alone: &SingleThreaded, ids: Ids, control: OwnedFd) -> io::Result<()> {
+pub(in crate::sandbox) fn serve(alone: &SingleThreaded, ids: Ids, control: OwnedFd) -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let control = File::from(control);
     let ground: Ground = wire::read_frame(&control)?;
@@ -77,6 +85,6 @@ fn attempt(prepared: &mut Result<Prepared<'_>, Outcome>, control: &File, order: 
 }
 
 /// How long a supervisor may take from the end of the wall time to its report; the node waits no longer.
-pub(super) fn patience(grace: Duration) -> Duration {
-    grace.saturating_add(super::watch::KILL_PATIENCE).saturating_add(Duration::from_secs(10))
+pub(in crate::sandbox) fn patience(grace: Duration) -> Duration {
+    grace.saturating_add(watch::KILL_PATIENCE).saturating_add(Duration::from_secs(10))
 }

@@ -9,16 +9,17 @@ use std::panic::AssertUnwindSafe;
 
 use bytes::Bytes;
 
-use super::spec::Report;
-use super::{sys, zygote};
+use crate::sandbox::kernel::sys;
+use crate::sandbox::spec::Report;
+use crate::sandbox::zygote;
 use crate::task::{HandlerName, Outcome};
 
 /// The hidden verb of a zygote.
-pub(super) const ZYGOTE: &str = "sandbox-zygote";
+pub(in crate::sandbox) const ZYGOTE: &str = "sandbox-zygote";
 /// The hidden verb of a handler's process; the handler's name follows.
 const HANDLER: &str = "sandbox-handler";
 /// This program, as seen from a process that runs it.
-pub(super) const THIS_PROGRAM: &str = "/proc/self/exe";
+pub(in crate::sandbox) const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Exit code of a handler that returned an error; its words are on standard error.
 const FAILED: i32 = 1;

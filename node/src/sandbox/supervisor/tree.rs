@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::sys;
 use super::watch::Measure;
+use crate::sandbox::kernel::sys;
 
 /// Processes looked at in one tree; a task with more is killed in several rounds.
 const MAX_TREE: usize = 1 << 16;
 
 /// What /proc says of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Process {
-    pub(super) pid: i32,
-    pub(super) parent: i32,
-    pub(super) group: i32,
+pub(in crate::sandbox) struct Process {
+    pub(in crate::sandbox) pid: i32,
+    pub(in crate::sandbox) parent: i32,
+    pub(in crate::sandbox) group: i32,
     /// Its own and its waited-for children's, in clock ticks.
     ticks: u64,
     threads: u32,
@@ -27,14 +27,14 @@ pub(super) struct Process {
 }
 
 /// This process as /proc numbers it: where /proc could not be mounted anew it is still the machine's.
-pub(super) fn own_pid() -> Pid {
+pub(in crate::sandbox) fn own_pid() -> Pid {
     let shown = std::fs::read_link("/proc/self").ok();
     let shown = shown.and_then(|link| link.to_str()?.parse().ok()).and_then(Pid::from_raw);
     shown.unwrap_or_else(rustix::process::getpid)
 }
 
 /// The children of `root` that are in none of `known`, with all their descendants.
-pub(super) fn descendants(root: Pid, known: &BTreeSet<i32>) -> Vec<Process> {
+pub(in crate::sandbox) fn descendants(root: Pid, known: &BTreeSet<i32>) -> Vec<Process> {
     let root = root.as_raw_pid();
     let mut everybody = None;
     let mut found = Vec::new();
@@ -55,7 +55,7 @@ pub(super) fn descendants(root: Pid, known: &BTreeSet<i32>) -> Vec<Process> {
 }
 
 /// What a tree uses now: the living ones here, the dead ones as their reaper counts them.
-pub(super) fn measure(tree: &[Process], of_the_dead: Duration, memory_limit: Option<u64>) -> Measure {
+pub(in crate::sandbox) fn measure(tree: &[Process], of_the_dead: Duration, memory_limit: Option<u64>) -> Measure {
     let page = sys::page_size();
     let ticks: u64 = tree.iter().map(|process| process.ticks).sum();
     let cpu = of_the_dead + Duration::from_millis(ticks.saturating_mul(1000) / sys::ticks_per_second());
@@ -104,7 +104,7 @@ fn whole_table() -> BTreeMap<i32, Vec<i32>> {
 
 /// This process.
 #[cfg(test)]
-pub(super) fn own() -> Process {
+pub(in crate::sandbox) fn own() -> Process {
     look_at(own_pid().as_raw_pid()).unwrap()
 }
 

@@ -13,38 +13,38 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
-use super::kernel::{self, Namespaces, Writable};
-use super::plan::Step;
-use super::seccomp::Key;
-use super::shelter::{Ground, Shelter};
-use super::sys::SingleThreaded;
+use crate::sandbox::kernel::sys::SingleThreaded;
+use crate::sandbox::kernel::{self, Namespaces, Writable};
+use crate::sandbox::plan::Step;
+use crate::sandbox::seccomp::Key;
+use crate::sandbox::shelter::{Ground, Shelter};
 
 /// Folders of people and of services: their sockets are a way out, and Landlock does not control connecting to them.
 const COVERED: [&str; 5] = ["/run", "/tmp", "/var/tmp", "/home", "/root"];
 /// Where programs put their temporary files whatever they are told.
 const TMP: &CStr = c"/tmp";
 /// Where the C library puts semaphores and shared memory.
-pub(super) const SHARED_MEMORY: &str = "/dev/shm";
+pub(in crate::sandbox) const SHARED_MEMORY: &str = "/dev/shm";
 /// Of the folder that covers others: it holds mount points only.
 const COVER: &CStr = c"mode=755,size=256k,nr_inodes=1k";
 const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// Whom a process belonged to before it was born into a namespace that knows nobody yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ids {
+pub(in crate::sandbox) struct Ids {
     user: u32,
     group: u32,
 }
 
 impl Ids {
     /// Those of this process.
-    pub(super) fn own() -> Ids {
+    pub(in crate::sandbox) fn own() -> Ids {
         Ids { user: rustix::process::geteuid().as_raw(), group: rustix::process::getegid().as_raw() }
     }
 }
 
 /// The surroundings while they are made, and afterwards.
-pub(super) struct Surroundings<'a> {
+pub(in crate::sandbox) struct Surroundings<'a> {
     alone: &'a SingleThreaded,
     ground: &'a Ground,
     ids: Ids,
@@ -64,7 +64,7 @@ pub(super) struct Surroundings<'a> {
 
 impl<'a> Surroundings<'a> {
     /// Opens what will have to be found again.
-    pub(super) fn before(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground, key: Key) -> io::Result<Self> {
+    pub(in crate::sandbox) fn before(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground, key: Key) -> io::Result<Self> {
         let shelter = &ground.shelter;
         let scratch_root = open(&ground.scratch_root)?;
         let hidden = |path: &&PathBuf| shelter.hidden.iter().any(|hidden| path.starts_with(hidden));
@@ -75,7 +75,7 @@ impl<'a> Surroundings<'a> {
     }
 
     /// Does one step of the ground.
-    pub(super) fn execute(&self, step: Step) -> io::Result<()> {
+    pub(in crate::sandbox) fn execute(&self, step: Step) -> io::Result<()> {
         match step {
             Step::MapUser => self.map_user(),
             Step::OwnNetwork => {
@@ -104,7 +104,7 @@ impl<'a> Surroundings<'a> {
     }
 
     /// Shows the scratch directory of a task, writable, and its `tmp` as /tmp; gives back what the task may write in.
-    pub(super) fn admit(&mut self, scratch: &Path) -> io::Result<Vec<OwnedFd>> {
+    pub(in crate::sandbox) fn admit(&mut self, scratch: &Path) -> io::Result<Vec<OwnedFd>> {
         let name = scratch.file_name().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(&self.scratch_root, name, flags, Mode::empty())?;
@@ -130,7 +130,7 @@ impl<'a> Surroundings<'a> {
     }
 
     /// Takes away what was the last task's. Nothing of it runs any more.
-    pub(super) fn dismiss(&mut self) -> io::Result<()> {
+    pub(in crate::sandbox) fn dismiss(&mut self) -> io::Result<()> {
         let Some(place) = self.admitted.take() else { return Ok(()) };
         if self.own_tmp {
             kernel::unmount(TMP, self.key)?;
@@ -203,7 +203,7 @@ fn covers(shelter: &Shelter) -> Vec<PathBuf> {
 }
 
 /// Whether nothing at this path is seen by a task unless it is shown again.
-pub(super) fn is_covered(path: &Path, shelter: &Shelter) -> bool {
+pub(in crate::sandbox) fn is_covered(path: &Path, shelter: &Shelter) -> bool {
     covers(shelter).iter().any(|cover| path.starts_with(cover))
 }
 

@@ -4,16 +4,15 @@
 //! any more. What is not like that can't always be taken back, so whoever finds a trace serves nobody again.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
-use super::kernel;
-use super::shelf::Look;
 use super::surroundings::SHARED_MEMORY;
+use crate::sandbox::kernel;
+use crate::sandbox::scratch::look::{self, Look};
 
 const LIMITS: [Resource; 16] = [
     Resource::As,
@@ -36,7 +35,7 @@ const LIMITS: [Resource; 16] = [
 
 /// How a supervisor in namespaces of its own was before its first task.
 #[derive(Debug)]
-pub(super) struct Traces {
+pub(in crate::sandbox) struct Traces {
     /// Where shared memory and message queues have their names, and how that looked.
     directories: Vec<(OwnedFd, Look)>,
     limits: [Rlimit; LIMITS.len()],
@@ -47,7 +46,7 @@ impl Traces {
     ///
     /// # Errors
     /// If something can't be looked at; it could not be afterwards either.
-    pub(super) fn before() -> io::Result<Traces> {
+    pub(in crate::sandbox) fn before() -> io::Result<Traces> {
         let mut directories = vec![kernel::message_queues()?];
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::open(SHARED_MEMORY, flags, Mode::empty()) {
@@ -62,7 +61,7 @@ impl Traces {
 
     /// Whether nothing of a task is left: no shared memory, not even a trace of what was removed again, no queue, no
     /// semaphore, and no change of the limits that the supervisor hands down to its next target.
-    pub(super) fn are_none(&self) -> bool {
+    pub(in crate::sandbox) fn are_none(&self) -> bool {
         self.directories.iter().all(|(directory, before)| is_as_it_was(directory, before))
             && matches!(kernel::ipc_objects(), Ok(0))
             && limits() == self.limits
@@ -77,17 +76,5 @@ fn limits() -> [Rlimit; LIMITS.len()] {
 
 /// Empty, and nothing about it was changed: its owner may be the task's user.
 fn is_as_it_was(directory: &OwnedFd, before: &Look) -> bool {
-    Look::of(directory).as_ref() == Some(before) && is_empty(directory).unwrap_or(false)
-}
-
-fn is_empty(directory: &OwnedFd) -> rustix::io::Result<bool> {
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 1024];
-    rustix::fs::seek(directory, SeekFrom::Start(0))?;
-    let mut entries = RawDir::new(directory, &mut buffer);
-    while let Some(entry) = entries.next() {
-        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    Look::of(directory).as_ref() == Some(before) && look::holds_only(directory, None)
 }

@@ -1,7 +1,9 @@
 //! The kernel calls that isolate: clone into namespaces, Landlock, seccomp, mount attributes, a loopback interface.
 //!
-//! In come plain values, out come plain values; nothing is decided here. With `sys.rs` it is all that is unsafe.
+//! In come plain values, out come plain values; nothing is decided here. Nothing outside this folder is unsafe.
 #![allow(unsafe_code)] // None of these calls has a safe form in a library of ours; each block says why it is sound.
+
+pub(in crate::sandbox) mod sys;
 
 use std::ffi::{CStr, c_int, c_long, c_void};
 use std::io;
@@ -10,23 +12,23 @@ use std::ptr;
 
 use rustix::process::Pid;
 
-use super::seccomp::{Instruction, Key};
-use super::sys::{Forked, SingleThreaded};
+use crate::sandbox::seccomp::{Instruction, Key};
+use sys::{Forked, SingleThreaded};
 
 /// Namespaces, as flags of clone and unshare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Namespaces(c_int);
+pub(in crate::sandbox) struct Namespaces(c_int);
 
 impl Namespaces {
-    pub(super) const USER: Namespaces = Namespaces(libc::CLONE_NEWUSER);
-    pub(super) const PID: Namespaces = Namespaces(libc::CLONE_NEWPID);
-    pub(super) const MOUNT: Namespaces = Namespaces(libc::CLONE_NEWNS);
-    pub(super) const IPC: Namespaces = Namespaces(libc::CLONE_NEWIPC);
-    pub(super) const UTS: Namespaces = Namespaces(libc::CLONE_NEWUTS);
-    pub(super) const NETWORK: Namespaces = Namespaces(libc::CLONE_NEWNET);
+    pub(in crate::sandbox) const USER: Namespaces = Namespaces(libc::CLONE_NEWUSER);
+    pub(in crate::sandbox) const PID: Namespaces = Namespaces(libc::CLONE_NEWPID);
+    pub(in crate::sandbox) const MOUNT: Namespaces = Namespaces(libc::CLONE_NEWNS);
+    pub(in crate::sandbox) const IPC: Namespaces = Namespaces(libc::CLONE_NEWIPC);
+    pub(in crate::sandbox) const UTS: Namespaces = Namespaces(libc::CLONE_NEWUTS);
+    pub(in crate::sandbox) const NETWORK: Namespaces = Namespaces(libc::CLONE_NEWNET);
 
     /// Both.
-    pub(super) const fn and(self, other: Namespaces) -> Namespaces {
+    pub(in crate::sandbox) const fn and(self, other: Namespaces) -> Namespaces {
         Namespaces(self.0 | other.0)
     }
 }
@@ -37,7 +39,7 @@ fn checked(result: c_long) -> io::Result<c_long> {
 
 /// Forks into new namespaces. In the child the C library's cached thread id is stale: it must neither abort nor use
 /// threads, and a supervisor does not.
-pub(super) fn fork_into(_alone: &SingleThreaded, namespaces: Namespaces) -> io::Result<Forked> {
+pub(in crate::sandbox) fn fork_into(_alone: &SingleThreaded, namespaces: Namespaces) -> io::Result<Forked> {
     let flags = c_long::from(namespaces.0 | libc::SIGCHLD);
     // SAFETY: there is one thread (the argument proves it), so no lock can be held by a thread that the child lacks;
     // without CLONE_VM and with no stack given it is a fork, and the flags come first on each of our architectures.
@@ -48,13 +50,13 @@ pub(super) fn fork_into(_alone: &SingleThreaded, namespaces: Namespaces) -> io::
 }
 
 /// Moves this process into new namespaces.
-pub(super) fn unshare(_alone: &SingleThreaded, namespaces: Namespaces) -> io::Result<()> {
+pub(in crate::sandbox) fn unshare(_alone: &SingleThreaded, namespaces: Namespaces) -> io::Result<()> {
     // SAFETY: it shares nothing with another thread (the argument proves that there is none).
     checked(unsafe { libc::unshare(namespaces.0) }.into()).map(drop)
 }
 
 /// The version of Landlock's interface; 0 if the kernel has none or it is switched off.
-pub(super) fn landlock_abi() -> io::Result<u32> {
+pub(in crate::sandbox) fn landlock_abi() -> io::Result<u32> {
     const VERSION: c_int = 1;
     // SAFETY: with this flag the kernel reads no attributes and answers with a number.
     let abi = checked(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<c_void>(), 0_usize, VERSION) })?;
@@ -62,13 +64,13 @@ pub(super) fn landlock_abi() -> io::Result<u32> {
 }
 
 /// Restricts this thread by a ruleset, for ever.
-pub(super) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> io::Result<()> {
+pub(in crate::sandbox) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the descriptor is open for as long as it is borrowed, and no memory is passed.
     checked(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) }).map(drop)
 }
 
 /// Filters this thread's system calls, for ever.
-pub(super) fn install_filter(program: &[Instruction]) -> io::Result<()> {
+pub(in crate::sandbox) fn install_filter(program: &[Instruction]) -> io::Result<()> {
     const SET_MODE_FILTER: c_int = 1;
     #[repr(C)]
     struct Program {
@@ -83,13 +85,13 @@ pub(super) fn install_filter(program: &[Instruction]) -> io::Result<()> {
 
 /// What becomes of one mount, or of it and all below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Writable {
+pub(in crate::sandbox) enum Writable {
     Yes,
     No,
 }
 
 /// Makes the mount at `path` writable or not.
-pub(super) fn set_writable(path: &CStr, writable: Writable, all_below: bool, key: Key) -> io::Result<()> {
+pub(in crate::sandbox) fn set_writable(path: &CStr, writable: Writable, all_below: bool, key: Key) -> io::Result<()> {
     const RDONLY: u64 = 1;
     #[repr(C)]
     struct Attributes {
@@ -111,7 +113,7 @@ pub(super) fn set_writable(path: &CStr, writable: Writable, all_below: bool, key
 }
 
 /// Shows what is at `source` at `target` too.
-pub(super) fn bind(source: &CStr, target: &CStr, key: Key) -> io::Result<()> {
+pub(in crate::sandbox) fn bind(source: &CStr, target: &CStr, key: Key) -> io::Result<()> {
     let nothing = ptr::null::<c_void>();
     // SAFETY: both paths end with a zero byte; a bind mount has neither a type nor options, and the kernel reads no sixth argument.
     let done = unsafe {
@@ -122,14 +124,14 @@ pub(super) fn bind(source: &CStr, target: &CStr, key: Key) -> io::Result<()> {
 }
 
 /// Takes away the mount at `target`.
-pub(super) fn unmount(target: &CStr, key: Key) -> io::Result<()> {
+pub(in crate::sandbox) fn unmount(target: &CStr, key: Key) -> io::Result<()> {
     // SAFETY: the path ends with a zero byte, and the kernel reads no argument after the second.
     let done = unsafe { libc::syscall(libc::SYS_umount2, target.as_ptr(), libc::MNT_DETACH, 0, 0, 0, key.argument()) };
     checked(done).map(drop)
 }
 
 /// How many queues, semaphores and pieces of shared memory of System V there are in this ipc namespace.
-pub(super) fn ipc_objects() -> io::Result<u32> {
+pub(in crate::sandbox) fn ipc_objects() -> io::Result<u32> {
     // Where each call's structure (`include/uapi/linux/{shm,msg,sem}.h`) has the number; all are numbers of 32 bits up to there.
     const SHM_INFO: c_int = 14;
     const SHM_COUNT: usize = 0;
@@ -148,7 +150,7 @@ pub(super) fn ipc_objects() -> io::Result<u32> {
 }
 
 /// The directory of this ipc namespace's message queues, in no place where anybody could find it.
-pub(super) fn message_queues() -> io::Result<OwnedFd> {
+pub(in crate::sandbox) fn message_queues() -> io::Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
     let filesystem = rustix::mount::fsopen("mqueue", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -160,7 +162,7 @@ pub(super) fn message_queues() -> io::Result<OwnedFd> {
 }
 
 /// Brings up the loopback interface of a new network namespace.
-pub(super) fn loopback_up() -> io::Result<()> {
+pub(in crate::sandbox) fn loopback_up() -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType};
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: an all-zero ifreq is a valid one.
@@ -175,7 +177,7 @@ pub(super) fn loopback_up() -> io::Result<()> {
 
 /// What a filesystem keeps of a file beside its inode's usual fields (`struct fsxattr`: flags, sizes, project); `None` where
 /// it keeps nothing.
-pub(super) fn project(file: &OwnedFd) -> Option<[u32; 7]> {
+pub(in crate::sandbox) fn project(file: &OwnedFd) -> Option<[u32; 7]> {
     const FS_IOC_FSGETXATTR: u32 = 0x801C_581F;
     let mut fields = [0_u32; 7];
     // SAFETY: the kernel fills as many bytes as the request's number says, 28, which is the size of the array.
@@ -184,7 +186,7 @@ pub(super) fn project(file: &OwnedFd) -> Option<[u32; 7]> {
 }
 
 /// Does `act` with the rights of `user` where files are asked for, /proc's too.
-pub(super) fn with_files_of<T>(user: Option<u32>, act: impl FnOnce() -> T) -> T {
+pub(in crate::sandbox) fn with_files_of<T>(user: Option<u32>, act: impl FnOnce() -> T) -> T {
     let Some(user) = user else { return act() };
     // SAFETY: these change how this one thread asks for files and nothing else; no memory is passed. What they answer is
     // the old id, of which there is none to be kept: this process's own is its effective one.
@@ -207,7 +209,7 @@ pub(super) fn with_files_of<T>(user: Option<u32>, act: impl FnOnce() -> T) -> T 
 ///
 /// # Errors
 /// If this is not the first process of a pid namespace: outside of one the call would reach the whole machine.
-pub(super) fn signal_namespace(signal: rustix::process::Signal) -> io::Result<()> {
+pub(in crate::sandbox) fn signal_namespace(signal: rustix::process::Signal) -> io::Result<()> {
     if rustix::process::getpid() != Pid::INIT {
         return Err(io::Error::from_raw_os_error(libc::EPERM));
     }

@@ -4,6 +4,10 @@
 //! So every step goes through the descriptor of a directory that is known, never follows a link, and a deep tree is
 //! taken apart at its top, in constant depth.
 
+pub(in crate::sandbox) mod footprint;
+pub(in crate::sandbox) mod look;
+mod shelf;
+
 use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,7 +19,7 @@ use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::shelf::{Looks, Shelf};
+use shelf::{Looks, Shelf};
 
 /// Only the owner.
 const PRIVATE: Mode = Mode::RWXU;
@@ -24,7 +28,7 @@ const MAX_ROUNDS: usize = 1 << 20;
 
 /// The directory that holds every task's scratch directory, and nothing else.
 #[derive(Debug)]
-pub(super) struct ScratchRoot {
+pub(in crate::sandbox) struct ScratchRoot {
     path: PathBuf,
     fd: OwnedFd,
     /// Directories that can be used again, where one can be made beside this.
@@ -33,10 +37,10 @@ pub(super) struct ScratchRoot {
 
 /// One task's directory.
 #[derive(Debug)]
-pub(super) struct Made {
+pub(in crate::sandbox) struct Made {
     name: CString,
     /// Absolute.
-    pub(super) path: PathBuf,
+    pub(in crate::sandbox) path: PathBuf,
     user: Option<u32>,
     /// `None` if nobody could look at it.
     looks: Option<Looks>,
@@ -44,7 +48,7 @@ pub(super) struct Made {
 
 impl ScratchRoot {
     /// Makes it if it is missing and empties it: what is there belonged to a node that is gone.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(in crate::sandbox) fn open(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         // Tasks that run as users of their own must pass it; each one's own directory is closed to the others.
@@ -57,13 +61,13 @@ impl ScratchRoot {
     }
 
     /// Where it is, without links in its path.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::sandbox) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Makes the directory `path`, which must stand right in this one, with its own `tmp`, for `user` if it is not the
     /// node's own.
-    pub(super) fn make(&self, path: &Path, user: Option<u32>) -> io::Result<Made> {
+    pub(in crate::sandbox) fn make(&self, path: &Path, user: Option<u32>) -> io::Result<Made> {
         let name = path.file_name().filter(|_| self.holds(path)).ok_or_else(|| {
             let root = self.path.display();
             io::Error::new(io::ErrorKind::InvalidInput, format!("{} does not stand right in {root}", path.display()))
@@ -101,7 +105,7 @@ impl ScratchRoot {
 
     /// Takes a directory away at the cost of a few calls if its task left nothing in it: keeps it for the next one, or
     /// removes it. False if it is more work than that.
-    pub(super) fn put_away_quickly(&self, made: &Made) -> bool {
+    pub(in crate::sandbox) fn put_away_quickly(&self, made: &Made) -> bool {
         let Made { name, user, looks, .. } = made;
         if let (Some(shelf), Some(looks)) = (&self.shelf, looks)
             && shelf.keep(&self.fd, name, *user, looks)
@@ -114,7 +118,7 @@ impl ScratchRoot {
     }
 
     /// Takes a directory away with everything in it. May take long.
-    pub(super) fn put_away(&self, made: &Made) -> io::Result<()> {
+    pub(in crate::sandbox) fn put_away(&self, made: &Made) -> io::Result<()> {
         if self.put_away_quickly(made) { Ok(()) } else { remove(&self.fd, &made.name) }
     }
 }
@@ -140,7 +144,7 @@ fn empty(directory: &OwnedFd) -> io::Result<()> {
 }
 
 /// Removes what is at `path`, whatever it is.
-pub(super) fn remove_path(path: &Path) -> io::Result<()> {
+pub(in crate::sandbox) fn remove_path(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     remove(&rustix::fs::open(parent, flags, Mode::empty())?, &CString::new(name.as_bytes())?)

@@ -1,7 +1,7 @@
 //! The few kernel calls that no safe interface offers: fork, clone, exec, signal masks, what children used.
 //!
 //! In come plain values, out come plain values; nothing is decided here. Everything unsafe in this house is in this
-//! file and in `kernel.rs`, so that it can be read in one sitting.
+//! folder, so that it can be read in one sitting.
 #![allow(unsafe_code)] // fork, clone and exec have no safe form; each block says why it is sound.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -13,8 +13,6 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::watch::End;
-
 /// Signals that end a process by default and that people or service managers send to whole groups. The zygote and its
 /// supervisors outlive them: they end when their sockets do.
 const OUTLIVED: [c_int; 8] =
@@ -24,12 +22,12 @@ const OUTLIVED: [c_int; 8] =
 const TARGET_STACK: usize = 256 * 1024;
 
 /// Proof that the calling process has one thread, without which forking and going on in ordinary code is unsound.
-pub(super) struct SingleThreaded {
+pub(in crate::sandbox) struct SingleThreaded {
     stack: Stack,
 }
 
 /// Which side of a fork this is.
-pub(super) enum Forked {
+pub(in crate::sandbox) enum Forked {
     /// The old process; the new one has this id.
     Parent(Pid),
     /// The new process.
@@ -38,7 +36,7 @@ pub(super) enum Forked {
 
 impl SingleThreaded {
     /// Looks, and prepares the stack on which targets start.
-    pub(super) fn check() -> io::Result<Self> {
+    pub(in crate::sandbox) fn check() -> io::Result<Self> {
         let threads = std::fs::read_dir("/proc/self/task")?.count();
         if threads != 1 {
             return Err(io::Error::other(format!("it has {threads} threads and may have only one")));
@@ -47,7 +45,7 @@ impl SingleThreaded {
     }
 
     /// Forks; the child has one thread as well.
-    pub(super) fn fork(&self) -> io::Result<Forked> {
+    pub(in crate::sandbox) fn fork(&self) -> io::Result<Forked> {
         // SAFETY: there is one thread (`self` proves it), so no lock can be held by a thread that the child lacks.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
@@ -60,7 +58,7 @@ impl SingleThreaded {
     ///
     /// It costs no copy of page tables, and what `body` writes through `argument` can be read here afterwards, so that
     /// no pipe is needed to learn why an exec failed. `body` must not allocate, lock or panic.
-    pub(super) fn spawn_sharing<T>(&self, body: fn(&mut T), argument: &mut T) -> io::Result<Pid> {
+    pub(in crate::sandbox) fn spawn_sharing<T>(&self, body: fn(&mut T), argument: &mut T) -> io::Result<Pid> {
         let mut call = Call { body, argument };
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         // SAFETY: the stack is ours, mapped for the whole life of `self` and used by one child at a time because
@@ -114,7 +112,7 @@ extern "C" fn ignore_by_handler(_signal: c_int) {}
 /// Gives the zygote, and all that is forked from it, its signal habits: SIGCHLD is held back and only interrupts
 /// [`wait_readable`]; what would end it is outlived by a handler, not by ignoring, because exec clears handlers but
 /// keeps ignored signals ignored.
-pub(super) fn adopt_signal_habits() -> io::Result<()> {
+pub(in crate::sandbox) fn adopt_signal_habits() -> io::Result<()> {
     for signal in 1..=libc::SIGRTMAX() {
         let outlived = OUTLIVED.contains(&signal) || signal == libc::SIGCHLD;
         // SAFETY: an all-zero sigaction is a valid one (default action, empty mask, no flags).
@@ -140,7 +138,7 @@ fn reset_private_signal(signal: c_int) {
 }
 
 /// Holds back no signal, so that the program starts with an empty mask.
-pub(super) fn release_signals() -> io::Result<()> {
+pub(in crate::sandbox) fn release_signals() -> io::Result<()> {
     set_mask(None)
 }
 
@@ -167,7 +165,7 @@ fn signal_set(member: Option<c_int>) -> libc::sigset_t {
 
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wake {
+pub(in crate::sandbox) enum Wake {
     /// The descriptor has something to read, or its other end is closed.
     Readable,
     /// A signal came; some child may have ended.
@@ -177,7 +175,7 @@ pub(super) enum Wake {
 }
 
 /// Waits until `fd`, if any, is readable, a child ends or `limit` is over. SIGCHLD can only come inside of it, so none is missed.
-pub(super) fn wait_readable(fd: Option<BorrowedFd<'_>>, limit: Option<Duration>) -> io::Result<Wake> {
+pub(in crate::sandbox) fn wait_readable(fd: Option<BorrowedFd<'_>>, limit: Option<Duration>) -> io::Result<Wake> {
     let mut poll = libc::pollfd { fd: fd.map_or(-1, |fd| fd.as_raw_fd()), events: libc::POLLIN, revents: 0 };
     let mask = signal_set(None);
     // SAFETY: an all-zero timespec is a valid one.
@@ -201,20 +199,20 @@ pub(super) fn wait_readable(fd: Option<BorrowedFd<'_>>, limit: Option<Duration>)
 /// Replaces this process by a program. Comes back only with the reason why it could not.
 ///
 /// `argv` and `envp` are lists of pointers to C strings that end with a null pointer.
-pub(super) fn execute(path: &CStr, argv: &PointerList<'_>, envp: &PointerList<'_>) -> io::Error {
+pub(in crate::sandbox) fn execute(path: &CStr, argv: &PointerList<'_>, envp: &PointerList<'_>) -> io::Error {
     // SAFETY: both lists end with null and their strings are borrowed for as long as the lists live.
     unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
     io::Error::last_os_error()
 }
 
 /// A list of C strings as exec takes it.
-pub(super) struct PointerList<'a> {
+pub(in crate::sandbox) struct PointerList<'a> {
     pointers: Vec<*const c_char>,
     strings: std::marker::PhantomData<&'a CStr>,
 }
 
 impl<'a> PointerList<'a> {
-    pub(super) fn new(strings: impl Iterator<Item = &'a CStr>) -> Self {
+    pub(in crate::sandbox) fn new(strings: impl Iterator<Item = &'a CStr>) -> Self {
         let pointers = strings.map(CStr::as_ptr).chain(std::iter::once(ptr::null())).collect();
         PointerList { pointers, strings: std::marker::PhantomData }
     }
@@ -222,7 +220,7 @@ impl<'a> PointerList<'a> {
 
 /// Closes every descriptor from `first` on. A kernel without the call (before 5.9) is not an error: all of ours are
 /// close-on-exec anyway.
-pub(super) fn close_from(first: RawFd) -> io::Result<()> {
+pub(in crate::sandbox) fn close_from(first: RawFd) -> io::Result<()> {
     // SAFETY: the callers own everything above their standard descriptors and use none of it afterwards.
     match unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) } {
         0 => Ok(()),
@@ -233,17 +231,24 @@ pub(super) fn close_from(first: RawFd) -> io::Result<()> {
     }
 }
 
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sandbox) enum End {
+    Exited(i32),
+    Signaled(i32),
+}
+
 /// What processes have used that are gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Spent {
-    pub(super) cpu: Duration,
+pub(in crate::sandbox) struct Spent {
+    pub(in crate::sandbox) cpu: Duration,
     /// The largest resident set among them, in bytes.
-    pub(super) memory_peak: u64,
+    pub(in crate::sandbox) memory_peak: u64,
 }
 
 impl Spent {
     /// Adds what others used.
-    pub(super) fn add(&mut self, other: Spent) {
+    pub(in crate::sandbox) fn add(&mut self, other: Spent) {
         self.cpu = self.cpu.saturating_add(other.cpu);
         self.memory_peak = self.memory_peak.max(other.memory_peak);
     }
@@ -253,7 +258,7 @@ impl Spent {
 ///
 /// # Errors
 /// `ECHILD` if there is no child at all.
-pub(super) fn wait_any() -> io::Result<Option<(Pid, End, Spent)>> {
+pub(in crate::sandbox) fn wait_any() -> io::Result<Option<(Pid, End, Spent)>> {
     let mut status = 0;
     // SAFETY: an all-zero rusage is a valid one, and the kernel fills it.
     let (pid, usage) = unsafe {
@@ -275,25 +280,25 @@ pub(super) fn wait_any() -> io::Result<Option<(Pid, End, Spent)>> {
 }
 
 /// Bytes of a page of memory.
-pub(super) fn page_size() -> u64 {
+pub(in crate::sandbox) fn page_size() -> u64 {
     // SAFETY: sysconf only reads.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
 /// Clock ticks of /proc in a second.
-pub(super) fn ticks_per_second() -> u64 {
+pub(in crate::sandbox) fn ticks_per_second() -> u64 {
     // SAFETY: sysconf only reads.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100).max(1)
 }
 
 /// Ends this process at once, without running anything that the fork copied (destructors, buffered output).
-pub(super) fn exit_now(code: c_int) -> ! {
+pub(in crate::sandbox) fn exit_now(code: c_int) -> ! {
     // SAFETY: _exit never returns and touches no memory of ours.
     unsafe { libc::_exit(code) }
 }
 
 /// Takes the process's standard input as a descriptor of our own.
-pub(super) fn take_stdin() -> std::os::fd::OwnedFd {
+pub(in crate::sandbox) fn take_stdin() -> std::os::fd::OwnedFd {
     // SAFETY: called once, by a process that is ours from its first line on and that reads no standard input.
     unsafe { rustix::stdio::take_stdin() }
 }

@@ -16,9 +16,9 @@ use landlock::{
 };
 use rustix::fs::{Mode, OFlags};
 
-use super::handlers::THIS_PROGRAM;
-use super::shelter::{Birth, Shelter};
 use super::surroundings::SHARED_MEMORY;
+use crate::sandbox::shelter::{Birth, Shelter};
+use crate::sandbox::zygote::handlers::THIS_PROGRAM;
 use crate::task::Network;
 
 /// What programs are made of.
@@ -33,7 +33,7 @@ const MAX_OPEN: usize = 128;
 
 /// What every launch on one ground is granted.
 #[derive(Debug)]
-pub(super) struct Foundation {
+pub(in crate::sandbox) struct Foundation {
     abi: ABI,
     /// Whether any TCP port may be used.
     tcp: bool,
@@ -49,7 +49,7 @@ struct Granted {
 
 impl Foundation {
     /// Looks up all that there is. A path that does not exist is passed over.
-    pub(super) fn lay(shelter: &Shelter) -> Foundation {
+    pub(in crate::sandbox) fn lay(shelter: &Shelter) -> Foundation {
         let abi = known(shelter.landlock);
         let mut foundation = Foundation { abi, tcp: shelter.network != Network::None, granted: Vec::new() };
         for device in DEVICES {
@@ -108,7 +108,7 @@ impl Foundation {
     ///
     /// # Errors
     /// If the kernel refuses it.
-    pub(super) fn begin(&self) -> io::Result<Begun> {
+    pub(in crate::sandbox) fn begin(&self) -> io::Result<Begun> {
         let abi = self.abi;
         let mut ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
@@ -136,7 +136,7 @@ impl Foundation {
 
 /// A ruleset that lacks what one launch may write in. It serves one launch only: a rule can't be taken back.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(in crate::sandbox) struct Begun {
     abi: ABI,
     ruleset: RulesetCreated,
 }
@@ -146,7 +146,7 @@ impl Begun {
     ///
     /// # Errors
     /// If the kernel refuses it.
-    pub(super) fn finish(self, writable: &[OwnedFd]) -> io::Result<OwnedFd> {
+    pub(in crate::sandbox) fn finish(self, writable: &[OwnedFd]) -> io::Result<OwnedFd> {
         let Begun { abi, mut ruleset } = self;
         for folder in writable {
             ruleset = allow(ruleset, folder.as_fd(), AccessFs::from_all(abi))?;

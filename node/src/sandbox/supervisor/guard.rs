@@ -11,30 +11,31 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal};
 
-use super::footprint::Footprint;
-use super::sys::{self, Spent, Wake};
+use super::tree;
 use super::watch::{Act, Measure, Seen, Watch};
-use super::wire::{CANCEL, Ended, FLOODED};
-use super::{kernel, tree};
+use crate::sandbox::kernel;
+use crate::sandbox::kernel::sys::{self, Spent, Wake};
+use crate::sandbox::scratch::footprint::Footprint;
+use crate::sandbox::wire::{CANCEL, Ended, FLOODED};
 use crate::task::Usage;
 
 /// One running task and what it has used so far.
-pub(super) struct Guard<'a> {
-    pub(super) started: Instant,
-    pub(super) control: &'a File,
-    pub(super) target: Pid,
+pub(in crate::sandbox) struct Guard<'a> {
+    pub(in crate::sandbox) started: Instant,
+    pub(in crate::sandbox) control: &'a File,
+    pub(in crate::sandbox) target: Pid,
     /// Whether it is the first process of a pid namespace.
-    pub(super) own_namespace: bool,
-    pub(super) watch: Watch,
+    pub(in crate::sandbox) own_namespace: bool,
+    pub(in crate::sandbox) watch: Watch,
     /// Where the scratch directory has a limit.
-    pub(super) footprint: Option<Footprint>,
+    pub(in crate::sandbox) footprint: Option<Footprint>,
     /// What those used that were waited for.
-    pub(super) spent: Spent,
+    pub(in crate::sandbox) spent: Spent,
 }
 
 impl Guard<'_> {
     /// Until the task is over; true beside the report if the kernel says that nothing of it is left.
-    pub(super) fn run(mut self) -> io::Result<(Ended, bool)> {
+    pub(in crate::sandbox) fn run(mut self) -> io::Result<(Ended, bool)> {
         let mut node_listens = true;
         loop {
             let seen = match self.wait(node_listens)? {
@@ -143,7 +144,7 @@ impl Guard<'_> {
 
 /// Signals each process of a picture of a tree. The group is signalled only while a process in the picture belongs to
 /// it: that keeps its number from being anybody else's.
-pub(super) fn signal_all(tree: &[tree::Process], group: Option<Pid>, signal: Signal) {
+pub(in crate::sandbox) fn signal_all(tree: &[tree::Process], group: Option<Pid>, signal: Signal) {
     if let Some(group) = group.filter(|group| tree.iter().any(|process| process.group == group.as_raw_pid())) {
         let _ = rustix::process::kill_process_group(group, signal);
     }

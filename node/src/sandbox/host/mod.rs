@@ -2,6 +2,13 @@
 //!
 //! In come launches, out come reports, always: a fault of ours is an outcome like any other. The node never forks.
 
+mod attempt;
+mod capture;
+mod cgroup;
+mod crew;
+mod slots;
+mod survey;
+
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,19 +17,18 @@ use std::{fs, io};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::attempt::Attempt;
-use super::cgroup::Account;
-use super::crew::{self, IN_ZYGOTE, Ordered, Zygote};
-use super::handlers::THIS_PROGRAM;
-use super::plan::Plan;
-use super::probe::Probed;
-use super::scratch::ScratchRoot;
-use super::shelter::{Ground, Settled, Shelter};
-use super::slots::Slots;
-use super::spec::{Isolation, Launch, Output, Report, ResolvedLimits};
-use super::survey;
-use super::wire::Lines;
+use crate::sandbox::plan::Plan;
+use crate::sandbox::scratch::ScratchRoot;
+use crate::sandbox::shelter::{Ground, Settled, Shelter};
+use crate::sandbox::spec::{Isolation, Launch, Output, Report, ResolvedLimits};
+use crate::sandbox::wire::Lines;
+use crate::sandbox::zygote::handlers::THIS_PROGRAM;
+use crate::sandbox::zygote::probe::Probed;
 use crate::task::{Findings, Level, LostWhy, Missing, Outcome};
+use attempt::Attempt;
+use cgroup::Account;
+use crew::{IN_ZYGOTE, Ordered, Zygote};
+use slots::Slots;
 
 /// Zygotes tried for one launch.
 const MAX_ZYGOTES: usize = 3;
@@ -113,16 +119,16 @@ pub struct Sandbox {
 
 /// What every attempt needs of its sandbox.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(in crate::sandbox) struct Shared {
     config: SandboxConfig,
     zygote: Mutex<Arc<Zygote>>,
     probed: Probed,
     /// Where the kernel counts what each task uses.
-    pub(super) account: Option<Account>,
-    pub(super) slots: Slots,
-    pub(super) scratch: ScratchRoot,
+    pub(in crate::sandbox) account: Option<Account>,
+    pub(in crate::sandbox) slots: Slots,
+    pub(in crate::sandbox) scratch: ScratchRoot,
     /// The standard input of tasks that get none.
-    pub(super) nothing: File,
+    pub(in crate::sandbox) nothing: File,
 }
 
 impl Sandbox {
@@ -199,7 +205,7 @@ impl Sandbox {
 
 impl Shared {
     /// What stands around a launch of this isolation; the outcome of one that is refused.
-    pub(super) fn shelter(&self, isolation: &Isolation) -> Result<Shelter, Outcome> {
+    pub(in crate::sandbox) fn shelter(&self, isolation: &Isolation) -> Result<Shelter, Outcome> {
         let (required, findings) = (isolation.require.max(self.config.require), &self.probed.findings);
         if findings.level < required {
             let why = findings.missing.first().map(Missing::to_string).unwrap_or_default();
@@ -224,7 +230,7 @@ impl Shared {
     }
 
     /// What a launch in `shelter` stands on.
-    pub(super) fn ground(&self, shelter: &Shelter, limits: &ResolvedLimits) -> Arc<Ground> {
+    pub(in crate::sandbox) fn ground(&self, shelter: &Shelter, limits: &ResolvedLimits) -> Arc<Ground> {
         Arc::new(Ground::of(shelter, self.scratch.path(), limits))
     }
 
@@ -233,7 +239,7 @@ impl Shared {
     }
 
     /// Hands an order to a supervisor on `ground`: to one that waits for it, or to a new one.
-    pub(super) async fn order(&self, ground: &Arc<Ground>, frame: &[u8], lines: &Lines) -> io::Result<Ordered> {
+    pub(in crate::sandbox) async fn order(&self, ground: &Arc<Ground>, frame: &[u8], lines: &Lines) -> io::Result<Ordered> {
         let mut last = io::Error::from(io::ErrorKind::BrokenPipe);
         for _ in 0..MAX_ZYGOTES {
             let zygote = self.zygote();

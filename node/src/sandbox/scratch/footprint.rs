@@ -12,8 +12,8 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::kernel;
-use super::tree::Process;
+use crate::sandbox::kernel;
+use crate::sandbox::supervisor::tree::Process;
 
 /// Entries that one look takes in; some milliseconds.
 const ENTRIES_A_LOOK: usize = 4_096;
@@ -32,7 +32,7 @@ const MAX_DEVICES: usize = 64;
 
 /// One scratch directory under watch.
 #[derive(Debug)]
-pub(super) struct Footprint {
+pub(in crate::sandbox) struct Footprint {
     root: OwnedFd,
     /// The directories on the way to where the look stands; empty before a pass over all of it begins.
     open: Vec<Dir>,
@@ -47,7 +47,7 @@ pub(super) struct Footprint {
 
 impl Footprint {
     /// Begins to watch `scratch`.
-    pub(super) fn of(scratch: &Path, user: Option<u32>) -> io::Result<Self> {
+    pub(in crate::sandbox) fn of(scratch: &Path, user: Option<u32>) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = rustix::fs::open(scratch, flags, Mode::empty())?;
         let devices = BTreeSet::from([rustix::fs::fstat(&root)?.st_dev]);
@@ -56,7 +56,7 @@ impl Footprint {
 
     /// Looks at the next part of it, and at files of the tree that have no name any more. Answers with what there is at
     /// least, in bytes; with the largest number where it can't be added up.
-    pub(super) fn look(&mut self, tree: &[Process]) -> u64 {
+    pub(in crate::sandbox) fn look(&mut self, tree: &[Process]) -> u64 {
         self.looks = self.looks.wrapping_add(1);
         // Others' descriptors are shown to who is the same user; a container's root may lack the right to see all.
         let nameless = kernel::with_files_of(self.user, || nameless(tree, &self.devices, self.looks));
@@ -65,7 +65,7 @@ impl Footprint {
     }
 
     /// All of it, now that nobody changes it any more.
-    pub(super) fn last_look(&mut self) -> u64 {
+    pub(in crate::sandbox) fn last_look(&mut self) -> u64 {
         self.open.clear();
         let mut most = 0;
         for _ in 0..LAST_LOOKS {
@@ -79,7 +79,7 @@ impl Footprint {
     }
 
     /// As much of it as one look takes in, from the beginning.
-    pub(super) fn glance(&mut self) -> u64 {
+    pub(in crate::sandbox) fn glance(&mut self) -> u64 {
         self.open.clear();
         self.walk(ENTRIES_A_LOOK);
         self.found
@@ -281,7 +281,7 @@ mod tests {
         file.write_all(&vec![1; 2 * MIB]).unwrap();
         fs::remove_file(scratch.join("x")).unwrap();
         let device = rustix::fs::fstat(&file).unwrap().st_dev;
-        let own = crate::sandbox::tree::own();
+        let own = crate::sandbox::supervisor::tree::own();
         let _twice = file.try_clone().unwrap();
         near(nameless(&[own, own], &BTreeSet::from([device]), 1), 2 * MIB);
         assert_eq!(nameless(&[own], &BTreeSet::new(), 1), 0);

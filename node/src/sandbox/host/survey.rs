@@ -8,20 +8,20 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use super::SandboxConfig;
 use super::cgroup::{Account, Refused};
 use super::crew::Zygote;
-use super::host::SandboxConfig;
-use super::probe::{Probed, Question};
-use super::scratch::ScratchRoot;
-use super::shelter;
-use super::wire::{self, Wanted};
+use crate::sandbox::scratch::ScratchRoot;
+use crate::sandbox::shelter;
+use crate::sandbox::wire::{self, Wanted};
+use crate::sandbox::zygote::probe::{Probed, Question};
 use crate::task::{Findings, Layer, Level, Missing};
 
 /// How long the machine may take to be tried out.
 const PROBED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Finds it out; takes a few milliseconds.
-pub(super) fn of(zygote: &Zygote, config: &SandboxConfig, scratch: &ScratchRoot) -> (Probed, Option<Account>) {
+pub(in crate::sandbox) fn of(zygote: &Zygote, config: &SandboxConfig, scratch: &ScratchRoot) -> (Probed, Option<Account>) {
     let probed = probe(zygote, config, scratch).unwrap_or_else(unknown);
     let (probed, account) = with_account(probed, zygote, config);
     (used(probed, config.at_most), account)

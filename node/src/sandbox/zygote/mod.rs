@@ -3,6 +3,10 @@
 //! In come packets with one descriptor each on its standard input, a SEQPACKET socket; its end means that the node is gone.
 //! Out go supervisors. It reads nothing of what is meant for them. It adopts what a killed supervisor leaves behind and kills it.
 
+pub(in crate::sandbox) mod handlers;
+pub(in crate::sandbox) mod probe;
+mod remedy;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,12 +15,14 @@ use std::panic::AssertUnwindSafe;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal, WaitOptions};
 
-use super::kernel::{self, Namespaces};
-use super::shelter::Birth;
-use super::surroundings::Ids;
-use super::sys::{self, Forked, SingleThreaded, Wake};
-use super::wire::{self, Ended, Received, Wanted};
-use super::{guard, probe, supervisor, tree};
+use crate::sandbox::kernel::sys::{self, Forked, SingleThreaded, Wake};
+use crate::sandbox::kernel::{self, Namespaces};
+use crate::sandbox::shelter::Birth;
+use crate::sandbox::supervisor;
+use crate::sandbox::supervisor::guard;
+use crate::sandbox::supervisor::surroundings::Ids;
+use crate::sandbox::supervisor::tree;
+use crate::sandbox::wire::{self, Ended, Received, Wanted};
 use crate::task::{Outcome, Usage};
 
 /// Exit code of a supervisor that could not report.
@@ -25,13 +31,14 @@ const NO_REPORT: i32 = 70;
 const TASK_UMASK: rustix::fs::Mode = rustix::fs::Mode::WGRP.union(rustix::fs::Mode::WOTH);
 
 /// The namespaces of every task; that of the network is made on request, because it costs as much as the others together.
-pub(super) const TASK_NAMESPACES: Namespaces = Namespaces::PID.and(Namespaces::MOUNT).and(Namespaces::IPC).and(Namespaces::UTS);
+pub(in crate::sandbox) const TASK_NAMESPACES: Namespaces =
+    Namespaces::PID.and(Namespaces::MOUNT).and(Namespaces::IPC).and(Namespaces::UTS);
 
 /// Serves the node at standard input until it is gone and every supervisor has ended.
 ///
 /// # Errors
 /// If this process is not what a zygote must be: alone in its process, with a socket at its standard input.
-pub(super) fn serve() -> io::Result<()> {
+pub(in crate::sandbox) fn serve() -> io::Result<()> {
     let alone = SingleThreaded::check()?;
     let node = sys::take_stdin();
     let socket_type = rustix::net::sockopt::socket_type(&node)?;
