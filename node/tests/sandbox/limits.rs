@@ -75,8 +75,10 @@ fn what_is_within_the_limit_or_elsewhere_does_not_count() {
                   for i in 1 2 3 4 5; do head -c 1000000 /dev/zero >d; rm d; done; sleep 0.3; echo done";
     let report = with_scratch(&house, 4 * MIB, script);
     assert_eq!((report.outcome.clone(), out(&report)), (Outcome::Exited(0), "done\n".to_owned()), "{}", errors(&report));
-    let peak = report.usage.scratch_peak;
-    assert!((2_000_000..4 * MIB).contains(&peak), "{peak}");
+    let quick = with_scratch(&house, 4 * MIB, "head -c 2000000 /dev/zero >a");
+    for peak in [report.usage.scratch_peak, quick.usage.scratch_peak] {
+        assert!((2_000_000..4 * MIB).contains(&peak), "{peak}");
+    }
     assert_eq!(house.run(&["true"], |_| {}).usage.scratch_peak, 0, "nobody looked");
 }
 
