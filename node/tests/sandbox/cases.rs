@@ -19,7 +19,7 @@ use super::house::{
 /// A list of cases that run in every environment.
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
-        &[$(crate::harness::Case { name: stringify!($name), everywhere: true, run: $name }),*]
+        &[$(crate::harness::Case { name: stringify!($name), run: $name }),*]
     };
 }
 pub(crate) use cases;
