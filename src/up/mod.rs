@@ -5,6 +5,7 @@
 //! put together ([`start`], and behind it the library).
 
 mod folder;
+mod limits;
 mod log;
 mod start;
 mod tell;
@@ -32,6 +33,7 @@ pub(crate) async fn up(config: Config, options: Options) -> Result<u8, Failure> 
     // Watched for first: a SIGTERM during the start must not be missed.
     let mut stop = StopSignals::new(options.until_stdin_ends)?;
     log::start(&config.log);
+    limits::raise();
     folder::make(&config)?;
     let bound = Server::bind(&config.socket)?;
     let (started, secret_from) = match start_or_stop(&config, &mut stop).await {

@@ -47,7 +47,12 @@ impl Traces {
     /// # Errors
     /// If something can't be looked at; it could not be afterwards either.
     pub(in crate::sandbox) fn before() -> io::Result<Traces> {
-        let mut directories = vec![kernel::message_queues()?];
+        let mut directories = Vec::new();
+        match kernel::message_queues() {
+            Ok(queues) => directories.push(queues),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {} // A kernel without any.
+            Err(error) => return Err(error),
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::open(SHARED_MEMORY, flags, Mode::empty()) {
             Ok(shared_memory) => directories.push(shared_memory),
@@ -63,7 +68,7 @@ impl Traces {
     /// semaphore, and no change of the limits that the supervisor hands down to its next target.
     pub(in crate::sandbox) fn are_none(&self) -> bool {
         self.directories.iter().all(|(directory, before)| is_as_it_was(directory, before))
-            && matches!(kernel::ipc_objects(), Ok(0))
+            && there_are_no_ipc_objects()
             && limits() == self.limits
     }
 }
@@ -72,6 +77,14 @@ impl Traces {
 /// processors they can't: the kernel asks for every capability that it has itself.
 fn limits() -> [Rlimit; LIMITS.len()] {
     LIMITS.map(rustix::process::getrlimit)
+}
+
+/// Nor could there be any in a kernel that does not know them.
+fn there_are_no_ipc_objects() -> bool {
+    match kernel::ipc_objects() {
+        Ok(count) => count == 0,
+        Err(error) => error.raw_os_error() == Some(libc::ENOSYS),
+    }
 }
 
 /// Empty, and nothing about it was changed: its owner may be the task's user.
