@@ -114,12 +114,20 @@ pub(in crate::sandbox) fn set_writable(path: &CStr, writable: Writable, all_belo
 
 /// Shows what is at `source` at `target` too.
 pub(in crate::sandbox) fn bind(source: &CStr, target: &CStr, key: Key) -> io::Result<()> {
+    mount(source, target, libc::MS_BIND, key)
+}
+
+/// Moves the mount at `source` to `target`.
+pub(in crate::sandbox) fn move_mount(source: &CStr, target: &CStr, key: Key) -> io::Result<()> {
+    mount(source, target, libc::MS_MOVE, key)
+}
+
+fn mount(source: &CStr, target: &CStr, flags: libc::c_ulong, key: Key) -> io::Result<()> {
     let nothing = ptr::null::<c_void>();
-    // SAFETY: both paths end with a zero byte; a bind mount has neither a type nor options, and the kernel reads no sixth argument.
-    let done = unsafe {
-        let call = libc::SYS_mount;
-        libc::syscall(call, source.as_ptr(), target.as_ptr(), nothing, libc::MS_BIND, nothing, key.argument())
-    };
+    // SAFETY: both paths end with a zero byte, these mounts have neither a type nor options, and the kernel reads no sixth
+    // argument.
+    let done =
+        unsafe { libc::syscall(libc::SYS_mount, source.as_ptr(), target.as_ptr(), nothing, flags, nothing, key.argument()) };
     checked(done).map(drop)
 }
 

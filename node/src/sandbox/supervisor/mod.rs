@@ -11,6 +11,7 @@ pub(in crate::sandbox) mod surroundings;
 mod traces;
 pub(in crate::sandbox) mod tree;
 mod watch;
+mod workplace;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -42,6 +43,7 @@ pub(in crate::sandbox) fn serve(alone: &SingleThreaded, ids: Ids, control: Owned
             Ok(prepared) if !matches!(ended.outcome, Outcome::SetupFailed { .. }) => alone && prepared.serves_again(order.user),
             _ => false,
         };
+        let stays = matches!(&prepared, Ok(prepared) if again && prepared.workplace_is_untouched());
         // The ends of the outputs and the report are one piece of news to the node, which has to be woken for it.
         drop(outputs);
         (&control).write_all(&wire::frame(&Ended { again, ..ended })?)?;
@@ -49,6 +51,7 @@ pub(in crate::sandbox) fn serve(alone: &SingleThreaded, ids: Ids, control: Owned
             return Err(io::Error::other("something outlived SIGKILL"));
         }
         match &mut prepared {
+            Ok(_) if stays => {}
             Ok(prepared) if again => prepared.dismiss()?,
             _ => return Ok(()),
         }

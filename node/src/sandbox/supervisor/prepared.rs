@@ -9,13 +9,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::CWD;
 use rustix::process::{DumpableBehavior, Pid, WaitOptions};
 use rustix::rand::GetRandomFlags;
 
 use super::confine::{Begun, Foundation};
 use super::surroundings::{Ids, Surroundings};
 use super::traces::Traces;
+use super::workplace::Workplace;
 use crate::sandbox::kernel;
 use crate::sandbox::kernel::sys::SingleThreaded;
 use crate::sandbox::plan::{self, FIRST_CLOSED_FD, Plan, Step};
@@ -37,6 +38,10 @@ pub(in crate::sandbox) struct Prepared<'a> {
     foundation: Option<Foundation>,
     /// The next task's ruleset, as far as it can be made.
     begun: Option<Begun>,
+    /// Where the present task works, or the last one did.
+    workplace: Option<Workplace>,
+    /// Landlock's ruleset for that.
+    ruleset: Option<OwnedFd>,
     /// How everything was; where it has namespaces of its own and could look.
     traces: Option<Traces>,
 }
@@ -54,7 +59,8 @@ impl<'a> Prepared<'a> {
     /// Prepares all of `ground`; the outcome of every task that is asked for if that fails.
     pub(in crate::sandbox) fn lay(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground) -> Result<Self, Outcome> {
         let key = key().map_err(|e| failed("draw a key".to_owned(), &e))?;
-        let mut prepared = Prepared { alone, ground, surroundings: None, foundation: None, begun: None, traces: None };
+        let (surroundings, foundation, begun, workplace, ruleset, traces) = Default::default();
+        let mut prepared = Prepared { alone, ground, surroundings, foundation, begun, workplace, ruleset, traces };
         // The filter comes last: it refuses what the others need.
         let filters = |step: &Step| matches!(step, Step::Seccomp(_));
         let (filter, steps): (Vec<Step>, Vec<Step>) = plan::prepared(ground).into_iter().partition(filters);
@@ -89,14 +95,16 @@ impl<'a> Prepared<'a> {
         let plan = Plan::for_launch(launch, &shelter);
         let scratch = CString::new(launch.scratch.as_os_str().as_bytes())
             .map_err(|e| failed("name the scratch directory".to_owned(), &e.into()))?;
-        let writable = self.admit(&launch.scratch).map_err(|e| failed(Step::WritableScratch.act(), &e))?;
+        let still = self.admit(&launch.scratch).map_err(|e| failed(Step::WritableScratch.act(), &e))?;
         let footprint = launch.limits.scratch.map(|_| Footprint::of(&launch.scratch, order.user)).transpose();
         let footprint = footprint.map_err(|e| failed("watch its scratch directory".to_owned(), &e))?;
         let alone = self.alone;
-        let ruleset = self.ruleset(&writable).map_err(|e| failed("make its ruleset".to_owned(), &e))?;
+        if !still {
+            self.ruleset = self.make_ruleset().map_err(|e| failed("make its ruleset".to_owned(), &e))?;
+        }
         let Lines { stdin, stdout, stderr, cgroup } = lines;
         let stdio = Stdio { stdin, stdout, stderr, cgroup };
-        let mut target = Target::prepare(&plan, &program, &scratch, (&stdio, ruleset.as_ref()));
+        let mut target = Target::prepare(&plan, &program, &scratch, (&stdio, self.ruleset.as_ref()));
         // The target's own /proc files are closed to it as long as it shares this one's memory and that is closed.
         let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
         let pid = alone.spawn_sharing(Target::run, &mut target);
@@ -111,21 +119,27 @@ impl<'a> Prepared<'a> {
         Err(explain(launch, &plan, failure))
     }
 
-    /// Lets the task's scratch directory be seen; gives back what it may write in.
-    fn admit(&mut self, scratch: &Path) -> io::Result<Vec<OwnedFd>> {
+    /// Lets the task's scratch directory be seen; true if it is the last task's, which was kept for this one.
+    fn admit(&mut self, scratch: &Path) -> io::Result<bool> {
+        let workplace = match &self.surroundings {
+            Some(surroundings) => surroundings.workplace(scratch)?,
+            None => Workplace::open(CWD, scratch, false)?,
+        };
+        let still = self.workplace.as_ref().is_some_and(|last| last.is(&workplace));
         if let Some(surroundings) = &mut self.surroundings {
-            return surroundings.admit(scratch);
+            surroundings.admit(scratch, &workplace, still)?;
         }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(vec![rustix::fs::open(scratch, flags, Mode::empty())?])
+        self.workplace = Some(workplace);
+        Ok(still)
     }
 
-    /// Landlock's, for one task.
-    fn ruleset(&mut self, writable: &[OwnedFd]) -> io::Result<Option<OwnedFd>> {
-        let Some(foundation) = &self.foundation else { return Ok(None) };
+    /// Landlock's, for the workplace.
+    fn make_ruleset(&mut self) -> io::Result<Option<OwnedFd>> {
+        let (Some(foundation), Some(workplace)) = (&self.foundation, &self.workplace) else { return Ok(None) };
         let begun = self.begun.take().map_or_else(|| foundation.begin(), Ok)?;
         // Above the three that the target takes as its standard input and outputs before it needs this one.
-        Ok(Some(rustix::io::fcntl_dupfd_cloexec(begun.finish(writable)?, FIRST_CLOSED_FD)?))
+        let ruleset = begun.finish(workplace.directories())?;
+        Ok(Some(rustix::io::fcntl_dupfd_cloexec(ruleset, FIRST_CLOSED_FD)?))
     }
 
     /// Whether another task may come after one of `user`, of which nothing runs any more.
@@ -134,9 +148,15 @@ impl<'a> Prepared<'a> {
         self.ground.serves_again(user) && clean
     }
 
-    /// Takes away what was the last task's.
+    /// Whether the next task may find its workplace where it is: asked before the report, after which the node renames it.
+    pub(in crate::sandbox) fn workplace_is_untouched(&self) -> bool {
+        self.workplace.as_ref().is_some_and(Workplace::is_untouched)
+    }
+
+    /// Takes away what was the last task's, and gets ready for the next.
     pub(in crate::sandbox) fn dismiss(&mut self) -> io::Result<()> {
-        self.surroundings.as_mut().map_or(Ok(()), Surroundings::dismiss)?;
+        (self.workplace, self.ruleset) = (None, None);
+        self.surroundings.as_mut().map_or(Ok(()), Surroundings::hide)?;
         self.begin();
         Ok(())
     }

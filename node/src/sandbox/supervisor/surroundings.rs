@@ -6,13 +6,14 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
+use super::workplace::Workplace;
 use crate::sandbox::kernel::sys::SingleThreaded;
 use crate::sandbox::kernel::{self, Namespaces, Writable};
 use crate::sandbox::plan::Step;
@@ -58,8 +59,8 @@ pub(in crate::sandbox) struct Surroundings<'a> {
     own_tmp: bool,
     /// The folder of mount points for scratch directories.
     porch: Writable,
-    /// The mount point of the present task's scratch directory.
-    admitted: Option<CString>,
+    /// The mount point of the present or the last task's scratch directory.
+    shown: Option<CString>,
 }
 
 impl<'a> Surroundings<'a> {
@@ -71,7 +72,7 @@ impl<'a> Surroundings<'a> {
         let kept = shelter.read.iter().filter(|path| is_covered(path, shelter) && !hidden(path));
         let kept = kept.filter_map(|path| Some((open(path).ok()?, path.as_path()))).collect();
         let own_tmp = own_tmp(&ground.scratch_root);
-        Ok(Surroundings { alone, ground, ids, key, scratch_root, kept, own_tmp, porch: Writable::No, admitted: None })
+        Ok(Surroundings { alone, ground, ids, key, scratch_root, kept, own_tmp, porch: Writable::No, shown: None })
     }
 
     /// Does one step of the ground.
@@ -103,24 +104,34 @@ impl<'a> Surroundings<'a> {
         }
     }
 
-    /// Shows the scratch directory of a task, writable, and its `tmp` as /tmp; gives back what the task may write in.
-    pub(in crate::sandbox) fn admit(&mut self, scratch: &Path) -> io::Result<Vec<OwnedFd>> {
+    /// Opens the directories of a task that is to come.
+    pub(in crate::sandbox) fn workplace(&self, scratch: &Path) -> io::Result<Workplace> {
         let name = scratch.file_name().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(&self.scratch_root, name, flags, Mode::empty())?;
+        Workplace::open(self.scratch_root.as_fd(), Path::new(name), self.own_tmp)
+    }
+
+    /// Shows the scratch directory of a task at `scratch`, writable, and its `tmp` as /tmp. If they are `still` those of the
+    /// last task, they are there already, under another name.
+    pub(in crate::sandbox) fn admit(&mut self, scratch: &Path, workplace: &Workplace, still: bool) -> io::Result<()> {
         let place = c_path(scratch)?;
-        self.set_porch(Writable::Yes)?;
-        std::fs::create_dir(scratch)?;
-        self.admitted = Some(place.clone());
+        let last = if still { self.shown.take() } else { None };
+        if last.as_ref() != Some(&place) {
+            self.hide()?;
+            self.set_porch(Writable::Yes)?;
+            std::fs::create_dir(scratch)?;
+            if let Some(last) = &last {
+                kernel::move_mount(last, &place, self.key)?;
+                rustix::fs::rmdir(last.as_c_str())?;
+            }
+        }
         self.set_porch(Writable::No)?;
-        let mut writable = vec![opened];
-        if self.own_tmp {
-            writable.push(rustix::fs::openat(&writable[0], c"tmp", flags, Mode::empty())?);
+        if last.is_none() {
+            for (opened, place) in workplace.directories().iter().zip([place.as_c_str(), TMP]) {
+                self.show_writable(opened, place)?;
+            }
         }
-        for (opened, place) in writable.iter().zip([place.as_c_str(), TMP]) {
-            self.show_writable(opened, place)?;
-        }
-        Ok(writable)
+        self.shown = Some(place);
+        Ok(())
     }
 
     /// A mount that lost its right to be written in this namespace may have it back.
@@ -130,8 +141,8 @@ impl<'a> Surroundings<'a> {
     }
 
     /// Takes away what was the last task's. Nothing of it runs any more.
-    pub(in crate::sandbox) fn dismiss(&mut self) -> io::Result<()> {
-        let Some(place) = self.admitted.take() else { return Ok(()) };
+    pub(in crate::sandbox) fn hide(&mut self) -> io::Result<()> {
+        let Some(place) = self.shown.take() else { return Ok(()) };
         if self.own_tmp {
             kernel::unmount(TMP, self.key)?;
         }

@@ -137,7 +137,10 @@ impl Probe<'_> {
         for step in steps {
             say(&step.act(), surroundings.execute(step));
         }
-        say(&Step::WritableScratch.act(), surroundings.admit(scratch).map(drop));
+        say(
+            &Step::WritableScratch.act(),
+            surroundings.workplace(scratch).and_then(|workplace| surroundings.admit(scratch, &workplace, false)),
+        );
     }
 
     /// Already the question for its version is asked in a child: there are filters that kill for an unknown call.
