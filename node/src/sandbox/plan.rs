@@ -13,7 +13,7 @@ use crate::task::Network;
 /// The descriptors that the supervisor holds for its target, in the order in which the node sends them.
 pub(in crate::sandbox) const FIRST_CLOSED_FD: i32 = 3;
 /// How badly the kernel wants to end a task rather than its node when memory runs out: as badly as it can.
-const OOM_SCORE_ADJ: i32 = 1000;
+pub(super) const OOM_SCORE_ADJ: i32 = 1000;
 /// A task may touch this much more memory than allowed between two looks at it before the kernel refuses.
 const MEMORY_HEADROOM: u64 = 256 << 20;
 /// Far enough above the limit that the supervisor sees it passed and says so, before the program fails to fork and ends.
@@ -71,7 +71,7 @@ pub enum Step {
     DieWithSupervisor,
     /// Limits one resource.
     Rlimit(Limited, u64),
-    /// Offers itself first when the machine runs out of memory.
+    /// Offers the target first when the machine runs out of memory.
     OomScoreAdj(i32),
     /// Enters the scratch directory.
     Chdir,
@@ -113,7 +113,7 @@ impl Step {
             Step::Rlimit(Limited::Cpu, seconds) => format!("limit processor time to {seconds} s a process"),
             Step::Rlimit(Limited::Processes, count) => format!("limit processes and threads to {count}"),
             Step::Rlimit(Limited::Data, bytes) => format!("limit private memory to {bytes} bytes a process"),
-            Step::OomScoreAdj(score) => format!("set its out-of-memory score to {score}"),
+            Step::OomScoreAdj(score) => format!("set the out-of-memory score to {score}"),
             Step::Chdir => "enter the scratch directory".to_owned(),
             Step::Stdio => "take its standard input and outputs".to_owned(),
             Step::ResetSignals => "let every signal through".to_owned(),
@@ -152,7 +152,9 @@ impl Step {
                 "so that a bomb stops by itself before the supervisor looks; nobody else is this user"
             }
             Step::Rlimit(Limited::Data, _) => "as a backstop; the supervisor looks at the whole tree each 50 ms",
-            Step::OomScoreAdj(_) => "so that the kernel ends the task and not the node when memory runs out",
+            Step::OomScoreAdj(_) => {
+                "so that the kernel ends the task and not the node when memory runs out; the target inherits it, then it is taken back"
+            }
             Step::Chdir => "so that relative paths stay inside what is removed afterwards",
             Step::Stdio => "before the rest is closed, because the pipes are among the rest",
             Step::ResetSignals => "late, so that no signal meets a half-made target",
@@ -167,7 +169,7 @@ impl Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// What the supervisor does, most of it in the namespaces that it was born into, in the order of their execution. All but
-    /// making a scratch directory writable is done before the launch is known.
+    /// the scratch directory and the out-of-memory score is done before the launch is known.
     pub surroundings: Vec<Step>,
     /// What the target does, in the order of their execution.
     pub steps: Vec<Step>,
@@ -188,7 +190,7 @@ impl Plan {
         let counted = shelter.user.is_some() || shelter.birth == Birth::UserNamespace;
         let processes = limits.processes.filter(|_| counted).map(|count| u64::from(count) * 2 + PROCESS_HEADROOM);
         steps.extend(processes.map(|count| Step::Rlimit(Limited::Processes, count)));
-        steps.extend([Step::OomScoreAdj(OOM_SCORE_ADJ), Step::Chdir, Step::Stdio]);
+        steps.extend([Step::Chdir, Step::Stdio]);
         steps.extend(shelter.user.map(Step::BecomeUser));
         steps.push(Step::DieWithSupervisor);
         steps.extend((!shelter.is_open()).then_some(Step::DropCapabilities));
@@ -202,6 +204,7 @@ impl Plan {
 fn surroundings(launch: &Launch, shelter: &Shelter) -> Vec<Step> {
     let mut steps = prepared(&Ground::of(shelter, &launch.scratch, &launch.limits));
     steps.extend((shelter.birth != Birth::Fork).then_some(Step::WritableScratch));
+    steps.push(Step::OomScoreAdj(OOM_SCORE_ADJ));
     steps
 }
 
@@ -307,11 +310,11 @@ mod tests {
         let plan = Plan::for_launch(&launch(ResolvedLimits::default()), &shelter);
         let at = |wanted: fn(&Step) -> bool| plan.steps.iter().position(wanted).unwrap();
         let user = at(|step| matches!(step, Step::BecomeUser(_)));
-        // A change of user forgets whom a process is tied to, and takes its own /proc files away from it.
-        assert!(at(|step| matches!(step, Step::OomScoreAdj(_))) < user && user < at(|step| *step == Step::DieWithSupervisor));
+        // A change of user forgets whom a process is tied to.
+        assert!(user < at(|step| *step == Step::DieWithSupervisor));
         assert!(at(|step| *step == Step::NoNewPrivs) < at(|step| matches!(step, Step::Landlock(_))));
         let ground = Ground::of(&shelter, std::path::Path::new("/scratch"), &ResolvedLimits::default());
-        let (last, before) = plan.surroundings.split_last().unwrap();
-        assert_eq!((*last, before), (Step::WritableScratch, &prepared(&ground)[..]), "only the last one needs the launch");
+        let last = [Step::WritableScratch, Step::OomScoreAdj(OOM_SCORE_ADJ)];
+        assert_eq!(plan.surroundings, [prepared(&ground), last.to_vec()].concat(), "only the last ones need the launch");
     }
 }

@@ -7,7 +7,6 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Resource, Rlimit, Signal, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -41,7 +40,6 @@ pub(in crate::sandbox) struct Target<'a> {
     /// Landlock's.
     ruleset: Option<&'a OwnedFd>,
     scratch: &'a CStr,
-    oom_score: CString,
     candidates: &'a [CString],
     argv: PointerList<'a>,
     envp: PointerList<'a>,
@@ -56,16 +54,11 @@ impl<'a> Target<'a> {
         scratch: &'a CStr,
         (stdio, ruleset): (&'a Stdio, Option<&'a OwnedFd>),
     ) -> Self {
-        let score = plan.steps.iter().find_map(|step| match step {
-            Step::OomScoreAdj(score) => Some(score.to_string()),
-            _ => None,
-        });
         Target {
             steps: &plan.steps,
             stdio,
             ruleset,
             scratch,
-            oom_score: CString::new(score.unwrap_or_default()).unwrap_or_default(),
             candidates: &program.candidates,
             argv: PointerList::new(program.argv.iter().map(CString::as_c_str)),
             envp: PointerList::new(program.envp.iter().map(CString::as_c_str)),
@@ -88,7 +81,6 @@ impl<'a> Target<'a> {
             Step::NewSession => rustix::process::setsid().map(drop)?,
             Step::DieWithSupervisor => rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?,
             Step::Rlimit(what, limit) => limit_resource(*what, *limit)?,
-            Step::OomScoreAdj(_) => self.adjust_oom_score()?,
             Step::Chdir => rustix::process::chdir(self.scratch)?,
             Step::Stdio => {
                 rustix::stdio::dup2_stdin(self.stdio.stdin.as_fd())?;
@@ -118,14 +110,9 @@ impl<'a> Target<'a> {
             | Step::WritableScratch
             | Step::SharedMemory(_)
             | Step::Seccomp(_)
+            | Step::OomScoreAdj(_)
             | Step::FreshProc => {}
         }
-        Ok(())
-    }
-
-    fn adjust_oom_score(&self) -> io::Result<()> {
-        let file = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::io::write(&file, self.oom_score.to_bytes())?;
         Ok(())
     }
 

@@ -92,6 +92,8 @@ fn every_level_ends_tasks_in_the_same_ways() {
         assert_eq!(report.outcome, Outcome::Exited(3), "{level}");
         assert!(matches!(house.run(&["nothing"], |_| {}).outcome, Outcome::NotFound(_)), "{level}");
         assert_eq!(out(&house.run(&["cat", "/proc/self/oom_score_adj"], |_| {})), "1000\n", "{level}");
+        let supervisor = out(&house.run(&["sh", "-c", "cat /proc/$PPID/oom_score_adj"], |_| {}));
+        assert_ne!(supervisor, "1000\n", "it only lends the score to its target: {level}");
         assert_eq!(out(&house.run_with(&["cat"], "what it is given", |_| {})), "what it is given", "{level}");
         house.no_scratch_is_left();
     }

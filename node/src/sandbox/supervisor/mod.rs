@@ -15,10 +15,10 @@ mod workplace;
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::sandbox::kernel::sys::{SingleThreaded, Spent};
+use crate::sandbox::kernel::sys::{self, SingleThreaded, Spent, Wake};
 use crate::sandbox::shelter::Ground;
 use crate::sandbox::wire::{self, Ended, Lines, Order};
 use crate::task::{Outcome, Usage};
@@ -37,7 +37,7 @@ pub(in crate::sandbox) fn serve(alone: &SingleThreaded, ids: Ids, control: Owned
     let control = File::from(control);
     let ground: Ground = wire::read_frame(&control)?;
     let mut prepared = Prepared::lay(alone, ids, &ground);
-    while let Some((order, lines)) = wire::recv_order(&control)? {
+    while let Some((order, lines)) = next_order(&control)? {
         let Done { ended, alone, outputs } = attempt(&mut prepared, &control, &order, lines)?;
         let again = match &prepared {
             Ok(prepared) if !matches!(ended.outcome, Outcome::SetupFailed { .. }) => alone && prepared.serves_again(order.user),
@@ -57,6 +57,12 @@ pub(in crate::sandbox) fn serve(alone: &SingleThreaded, ids: Ids, control: Owned
         }
     }
     Ok(())
+}
+
+/// Waits by asking for something to read: who just waits to receive is woken when it could send as well.
+fn next_order(control: &File) -> io::Result<Option<(Order, Lines)>> {
+    while sys::wait_readable(Some(control.as_fd()), None)? != Wake::Readable {}
+    wire::recv_order(control)
 }
 
 /// How a task ended, and whether the kernel says that nothing of it is left.

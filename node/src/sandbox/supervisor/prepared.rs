@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, WaitOptions};
 use rustix::rand::GetRandomFlags;
 
@@ -44,6 +44,8 @@ pub(in crate::sandbox) struct Prepared<'a> {
     ruleset: Option<OwnedFd>,
     /// How everything was; where it has namespaces of its own and could look.
     traces: Option<Traces>,
+    /// `None` if its file in /proc could not be opened.
+    oom_score: Option<OomScore>,
 }
 
 /// A task's program, running.
@@ -59,21 +61,23 @@ impl<'a> Prepared<'a> {
     /// Prepares all of `ground`; the outcome of every task that is asked for if that fails.
     pub(in crate::sandbox) fn lay(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground) -> Result<Self, Outcome> {
         let key = key().map_err(|e| failed("draw a key".to_owned(), &e))?;
-        let (surroundings, foundation, begun, workplace, ruleset, traces) = Default::default();
-        let mut prepared = Prepared { alone, ground, surroundings, foundation, begun, workplace, ruleset, traces };
+        let (surroundings, foundation, begun, workplace, ruleset, traces, oom_score) = Default::default();
+        // Its zygote is closed to others, and so would be its own /proc files, which it and the next steps write to.
+        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
+        let mut prepared = Prepared { alone, ground, surroundings, foundation, begun, workplace, ruleset, traces, oom_score };
         // The filter comes last: it refuses what the others need.
         let filters = |step: &Step| matches!(step, Step::Seccomp(_));
         let (filter, steps): (Vec<Step>, Vec<Step>) = plan::prepared(ground).into_iter().partition(filters);
         if prepared.in_own_namespace() {
-            // Its zygote is closed to others, and so would be its own /proc files, which the next steps write to.
-            let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
             let surroundings = Surroundings::before(alone, ids, ground, key);
             let surroundings = surroundings.map_err(|e| failed("open what the task may reach".to_owned(), &e))?;
             steps.iter().try_for_each(|step| surroundings.execute(*step).map_err(|e| failed(step.act(), &e)))?;
-            let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
             prepared.surroundings = Some(surroundings);
             prepared.traces = Traces::before().ok();
         }
+        // After the mounts: no mount becomes read-only while a file in it is open for writing.
+        prepared.oom_score = OomScore::own().ok();
+        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
         prepared.foundation = (ground.shelter.landlock > 0).then(|| Foundation::lay(&ground.shelter));
         prepared.begin();
         for step in filter {
@@ -105,10 +109,10 @@ impl<'a> Prepared<'a> {
         let Lines { stdin, stdout, stderr, cgroup } = lines;
         let stdio = Stdio { stdin, stdout, stderr, cgroup };
         let mut target = Target::prepare(&plan, &program, &scratch, (&stdio, self.ruleset.as_ref()));
-        // The target's own /proc files are closed to it as long as it shares this one's memory and that is closed.
-        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
+        let offered = OomScore::offer(self.oom_score.as_ref(), plan::OOM_SCORE_ADJ);
+        offered.map_err(|e| failed(Step::OomScoreAdj(plan::OOM_SCORE_ADJ).act(), &e))?;
         let pid = alone.spawn_sharing(Target::run, &mut target);
-        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+        self.oom_score.as_ref().map(OomScore::take_back);
         let pid = pid.map_err(|e| failed("start a process".to_owned(), &e))?;
         let Some(failure) = target.failure else {
             let Stdio { stdout, stderr, .. } = stdio;
@@ -164,6 +168,33 @@ impl<'a> Prepared<'a> {
     /// Whether it is the first process of a pid namespace.
     pub(in crate::sandbox) fn in_own_namespace(&self) -> bool {
         self.ground.shelter.birth != Birth::Fork
+    }
+}
+
+/// This process's out-of-memory score, which a target inherits: cheaper than a file of its own in /proc for each.
+struct OomScore {
+    file: OwnedFd,
+    own: String,
+}
+
+impl OomScore {
+    /// As it is. Opened while this process is open to itself, and kept: the system's or a fresh /proc, it is the same number.
+    fn own() -> io::Result<OomScore> {
+        let file = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        let mut text = [0; 8];
+        let length = rustix::io::pread(&file, &mut text, 0)?;
+        Ok(OomScore { file, own: String::from_utf8_lossy(&text[..length]).trim().to_owned() })
+    }
+
+    /// Gives `score` to whoever is born next.
+    fn offer(own: Option<&OomScore>, score: i32) -> io::Result<()> {
+        let own = own.ok_or_else(|| io::Error::from_raw_os_error(libc::EACCES))?;
+        Ok(rustix::io::pwrite(&own.file, score.to_string().as_bytes(), 0).map(drop)?)
+    }
+
+    /// Where that is not allowed, the supervisor stays as likely to be ended as its targets.
+    fn take_back(&self) {
+        let _ = rustix::io::pwrite(&self.file, self.own.as_bytes(), 0);
     }
 }
 
