@@ -15,6 +15,7 @@ pub(crate) const ALL: &[Case] = cases![
     a_supervisor_that_a_task_changed_serves_nobody_again,
     nothing_of_a_task_is_left_for_the_next,
     message_queues_are_not_left_for_the_next,
+    a_task_works_in_the_folder_that_its_node_gave_it,
     a_waiting_supervisor_that_is_killed_costs_no_task,
     waiting_supervisors_are_few,
     tasks_that_ask_for_something_of_their_own_get_it_after_others,
@@ -90,6 +91,19 @@ fn nothing_of_a_task_is_left_for_the_next() {
     if house.full() {
         // Nothing in /tmp or in the shared memory, no queue, no semaphore.
         assert!(fresh.contains("\n700\n700\n0\n0\n1777\n0\n123\n0\n"), "{fresh}");
+    }
+    house.no_scratch_is_left();
+}
+
+/// Supervisors keep folders that were not touched, and the node gives them to whom it likes.
+fn a_task_works_in_the_folder_that_its_node_gave_it() {
+    let house = House::new();
+    for _ in 0..10 {
+        let runs: Vec<_> = (0..3).map(|_| house.start_with(&["true"], bytes::Bytes::new())).collect();
+        for run in runs {
+            succeeded(&house.runtime.block_on(run).unwrap());
+        }
+        assert_eq!(succeeded(&house.run(&["sh", "-c", "ls -A; echo x >left"], |_| {})), "tmp\n");
     }
     house.no_scratch_is_left();
 }
