@@ -32,16 +32,16 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Everything about one run.
-pub(in crate::sandbox) struct Attempt {
-    pub(in crate::sandbox) shared: Arc<Shared>,
-    pub(in crate::sandbox) launch: Launch,
-    pub(in crate::sandbox) stdin: Bytes,
-    pub(in crate::sandbox) cancel: watch::Receiver<bool>,
+pub(super) struct Attempt {
+    pub(super) shared: Arc<Shared>,
+    pub(super) launch: Launch,
+    pub(super) stdin: Bytes,
+    pub(super) cancel: watch::Receiver<bool>,
     /// Closed when nobody waits for the report any more.
-    pub(in crate::sandbox) dropped: oneshot::Receiver<()>,
-    pub(in crate::sandbox) live: Option<mpsc::Sender<Output>>,
+    pub(super) dropped: oneshot::Receiver<()>,
+    pub(super) live: Option<mpsc::Sender<Output>>,
     /// Whether the supervisor was told to end it.
-    pub(in crate::sandbox) told: bool,
+    pub(super) told: bool,
 }
 
 /// The node's ends.
@@ -53,7 +53,7 @@ struct Ends {
 }
 
 impl Report {
-    pub(in crate::sandbox) fn without_outputs(outcome: Outcome) -> Report {
+    pub(super) fn without_outputs(outcome: Outcome) -> Report {
         let nothing = Captured::default();
         Report { outcome, stdout: nothing.clone(), stderr: nothing, usage: Usage::default() }
     }
@@ -64,7 +64,7 @@ fn fault(step: &str) -> impl FnOnce(io::Error) -> Outcome + '_ {
 }
 
 impl Attempt {
-    pub(in crate::sandbox) async fn run(mut self) -> Report {
+    pub(super) async fn run(mut self) -> Report {
         if *self.cancel.borrow() {
             return Report::without_outputs(Outcome::Cancelled);
         }

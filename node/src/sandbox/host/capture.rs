@@ -47,14 +47,14 @@ impl Tail {
 
 /// What both outputs of a task have written together.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Meter {
+pub(super) struct Meter {
     limit: Option<u64>,
     written: AtomicU64,
     passed: Notify,
 }
 
 impl Meter {
-    pub(in crate::sandbox) fn new(limit: Option<u64>) -> Arc<Meter> {
+    pub(super) fn new(limit: Option<u64>) -> Arc<Meter> {
         Arc::new(Meter { limit, written: AtomicU64::new(0), passed: Notify::new() })
     }
 
@@ -67,13 +67,13 @@ impl Meter {
     }
 
     /// Waits until the limit is passed, for ever if there is none. For one waiter.
-    pub(in crate::sandbox) async fn passed(&self) {
+    pub(super) async fn passed(&self) {
         self.passed.notified().await;
     }
 }
 
 /// One output while it is read.
-pub(in crate::sandbox) struct Capture {
+pub(super) struct Capture {
     pipe: Receiver,
     stream: OutputStream,
     tail: Tail,
@@ -82,7 +82,7 @@ pub(in crate::sandbox) struct Capture {
 }
 
 impl Capture {
-    pub(in crate::sandbox) fn new(
+    pub(super) fn new(
         pipe: OwnedFd,
         (stream, limit): (OutputStream, u32),
         meter: &Arc<Meter>,
@@ -94,7 +94,7 @@ impl Capture {
     }
 
     /// Reads until every writer is gone. May be dropped at any moment; what was read so far is kept.
-    pub(in crate::sandbox) async fn pump(&mut self) {
+    pub(super) async fn pump(&mut self) {
         let mut chunk = BytesMut::new();
         while self.pipe.readable().await.is_ok() {
             chunk.reserve(CHUNK);
@@ -118,7 +118,7 @@ impl Capture {
         }
     }
 
-    pub(in crate::sandbox) fn finish(self) -> Captured {
+    pub(super) fn finish(self) -> Captured {
         self.tail.finish()
     }
 }

@@ -27,9 +27,9 @@ const PROCESS_HEADROOM: u64 = 64;
 
 /// Why there is no account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sandbox) struct Refused {
-    pub(in crate::sandbox) reason: String,
-    pub(in crate::sandbox) remedy: String,
+pub(super) struct Refused {
+    pub(super) reason: String,
+    pub(super) remedy: String,
 }
 
 /// What the kernel shows of a machine's cgroups.
@@ -45,14 +45,14 @@ const UNIFIED: &str = "boot with systemd.unified_cgroup_hierarchy=1: the control
 
 /// The folder in which each task gets a group.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Account {
+pub(super) struct Account {
     folder: PathBuf,
 }
 
 impl Account {
     /// Takes over the cgroup of this process, which has to be its own and its zygote's alone; leaves everything as it was
     /// if that does not work.
-    pub(in crate::sandbox) fn open(zygote: u32) -> Result<Account, Refused> {
+    pub(super) fn open(zygote: u32) -> Result<Account, Refused> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let (mounts, own) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
         let folder = delegated(&Shown { mounts, own, command_line: read("/proc/cmdline") })?;
@@ -87,7 +87,7 @@ impl Account {
     }
 
     /// Makes the group of one task, without limits yet.
-    pub(in crate::sandbox) fn group(&self, name: &str) -> io::Result<Group> {
+    pub(super) fn group(&self, name: &str) -> io::Result<Group> {
         let path = self.folder.join(name);
         match fs::create_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -111,19 +111,19 @@ impl Account {
 
 /// The cgroup of one task.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Group {
+pub(super) struct Group {
     path: PathBuf,
     entrance: OwnedFd,
 }
 
 impl Group {
     /// A descriptor through which the target enters.
-    pub(in crate::sandbox) fn entrance(&self) -> io::Result<OwnedFd> {
+    pub(super) fn entrance(&self) -> io::Result<OwnedFd> {
         self.entrance.try_clone()
     }
 
     /// Sets what the whole group may use. When memory runs out all of it is killed, so that no half of a task goes on.
-    pub(in crate::sandbox) fn limit(&self, limits: &ResolvedLimits) -> io::Result<()> {
+    pub(super) fn limit(&self, limits: &ResolvedLimits) -> io::Result<()> {
         if let Some(memory) = limits.memory {
             fs::write(self.path.join("memory.max"), memory.to_string())?;
             // Without it a task would be slowed down by swapping instead. A machine without swap has no such file.
@@ -138,19 +138,19 @@ impl Group {
     }
 
     /// Whether the kernel ended the task because its memory ran out.
-    pub(in crate::sandbox) fn ran_out(&self) -> bool {
+    pub(super) fn ran_out(&self) -> bool {
         let events = fs::read_to_string(self.path.join("memory.events")).unwrap_or_default();
         let count = |name: &str| events.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
         count("oom_kill ").is_some_and(|kills| kills > 0)
     }
 
     /// The most memory that it used, in bytes, where the kernel keeps that.
-    pub(in crate::sandbox) fn peak(&self) -> Option<u64> {
+    pub(super) fn peak(&self) -> Option<u64> {
         fs::read_to_string(self.path.join("memory.peak")).ok()?.trim().parse().ok()
     }
 
     /// Kills whatever is left in it and removes it; may wait a moment.
-    pub(in crate::sandbox) fn remove(self) {
+    pub(super) fn remove(self) {
         let _ = fs::write(self.path.join("cgroup.kill"), "1");
         for _ in 0..MAX_REMOVALS {
             match fs::remove_dir(&self.path) {

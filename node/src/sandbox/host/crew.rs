@@ -25,7 +25,7 @@ use crate::sandbox::wire::{self, Lines, Wanted};
 use crate::sandbox::zygote::handlers::ZYGOTE;
 
 /// Set in a zygote's environment: a program that starts a sandbox there forgot to call `enter_if_child`.
-pub(in crate::sandbox) const IN_ZYGOTE: &str = "DUNLIN_SANDBOX_ZYGOTE";
+pub(super) const IN_ZYGOTE: &str = "DUNLIN_SANDBOX_ZYGOTE";
 /// How long a new zygote may take to say that it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 /// Supervisors that wait for a task, at most.
@@ -37,8 +37,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// One zygote, from its start until nobody uses it any more.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Zygote {
-    pub(in crate::sandbox) pid: u32,
+pub(super) struct Zygote {
+    pub(super) pid: u32,
     socket: Option<UnixStream>,
     child: Option<Child>,
     idle: Mutex<Vec<Hand>>,
@@ -48,8 +48,8 @@ pub(in crate::sandbox) struct Zygote {
 
 /// One supervisor that has nothing to do.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Hand {
-    pub(in crate::sandbox) control: UnixStream,
+pub(super) struct Hand {
+    pub(super) control: UnixStream,
     ground: Arc<Ground>,
     born: Instant,
     zygote: Weak<Zygote>,
@@ -57,14 +57,14 @@ pub(in crate::sandbox) struct Hand {
 
 /// A supervisor that has an order, and how much of its frame it has.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Ordered {
-    pub(in crate::sandbox) hand: Hand,
-    pub(in crate::sandbox) sent: usize,
+pub(super) struct Ordered {
+    pub(super) hand: Hand,
+    pub(super) sent: usize,
 }
 
 impl Hand {
     /// Goes to those that wait for a task, unless its zygote is gone.
-    pub(in crate::sandbox) fn rest(self) {
+    pub(super) fn rest(self) {
         if let Some(zygote) = self.zygote.upgrade() {
             zygote.keep(self);
         }
@@ -82,7 +82,7 @@ impl Hand {
 
 impl Zygote {
     /// Starts one and waits until it is ready; within a tokio runtime.
-    pub(in crate::sandbox) fn start(binary: &Path) -> Result<Arc<Zygote>, SandboxError> {
+    pub(super) fn start(binary: &Path) -> Result<Arc<Zygote>, SandboxError> {
         let fault = |source| SandboxError::Zygote { binary: binary.to_owned(), source };
         let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|e| fault(e.into()))?;
@@ -107,12 +107,12 @@ impl Zygote {
     }
 
     /// Whether its end of the socket is open.
-    pub(in crate::sandbox) fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         self.socket.as_ref().is_some_and(|socket| !wire::is_spoilt(socket.as_fd()))
     }
 
     /// Asks for something that gets the other end of a control line; does not wait.
-    pub(in crate::sandbox) fn ask(&self, wanted: Wanted, theirs: BorrowedFd<'_>) -> io::Result<()> {
+    pub(super) fn ask(&self, wanted: Wanted, theirs: BorrowedFd<'_>) -> io::Result<()> {
         let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         Ok(wire::send_wanted(socket.as_fd(), wanted, theirs)?)
     }
@@ -121,12 +121,7 @@ impl Zygote {
     ///
     /// # Errors
     /// If the zygote is gone ([`is_death`]) or no line can be made.
-    pub(in crate::sandbox) async fn order(
-        self: &Arc<Self>,
-        ground: &Arc<Ground>,
-        frame: &[u8],
-        lines: &Lines,
-    ) -> io::Result<Ordered> {
+    pub(super) async fn order(self: &Arc<Self>, ground: &Arc<Ground>, frame: &[u8], lines: &Lines) -> io::Result<Ordered> {
         while let Some(hand) = self.take(ground) {
             // One that has died in this very moment has not begun.
             if let Ok(sent) = hand.send(frame, lines).await {
@@ -159,7 +154,7 @@ impl Zygote {
     }
 
     /// Has one prepared in the background, one at a time.
-    pub(in crate::sandbox) fn prepare(self: &Arc<Self>, ground: &Arc<Ground>) {
+    pub(super) fn prepare(self: &Arc<Self>, ground: &Arc<Ground>) {
         if self.preparing.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -230,7 +225,7 @@ impl Drop for Zygote {
 }
 
 /// Whether this is what a socket says whose other end is gone.
-pub(in crate::sandbox) fn is_death(error: &io::Error) -> bool {
+pub(super) fn is_death(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
     matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
 }

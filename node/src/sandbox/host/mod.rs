@@ -119,16 +119,16 @@ pub struct Sandbox {
 
 /// What every attempt needs of its sandbox.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Shared {
+struct Shared {
     config: SandboxConfig,
     zygote: Mutex<Arc<Zygote>>,
     probed: Probed,
     /// Where the kernel counts what each task uses.
-    pub(in crate::sandbox) account: Option<Account>,
-    pub(in crate::sandbox) slots: Slots,
-    pub(in crate::sandbox) scratch: ScratchRoot,
+    account: Option<Account>,
+    slots: Slots,
+    scratch: ScratchRoot,
     /// The standard input of tasks that get none.
-    pub(in crate::sandbox) nothing: File,
+    nothing: File,
 }
 
 impl Sandbox {
@@ -205,7 +205,7 @@ impl Sandbox {
 
 impl Shared {
     /// What stands around a launch of this isolation; the outcome of one that is refused.
-    pub(in crate::sandbox) fn shelter(&self, isolation: &Isolation) -> Result<Shelter, Outcome> {
+    fn shelter(&self, isolation: &Isolation) -> Result<Shelter, Outcome> {
         let (required, findings) = (isolation.require.max(self.config.require), &self.probed.findings);
         if findings.level < required {
             let why = findings.missing.first().map(Missing::to_string).unwrap_or_default();
@@ -230,7 +230,7 @@ impl Shared {
     }
 
     /// What a launch in `shelter` stands on.
-    pub(in crate::sandbox) fn ground(&self, shelter: &Shelter, limits: &ResolvedLimits) -> Arc<Ground> {
+    fn ground(&self, shelter: &Shelter, limits: &ResolvedLimits) -> Arc<Ground> {
         Arc::new(Ground::of(shelter, self.scratch.path(), limits))
     }
 
@@ -239,7 +239,7 @@ impl Shared {
     }
 
     /// Hands an order to a supervisor on `ground`: to one that waits for it, or to a new one.
-    pub(in crate::sandbox) async fn order(&self, ground: &Arc<Ground>, frame: &[u8], lines: &Lines) -> io::Result<Ordered> {
+    async fn order(&self, ground: &Arc<Ground>, frame: &[u8], lines: &Lines) -> io::Result<Ordered> {
         let mut last = io::Error::from(io::ErrorKind::BrokenPipe);
         for _ in 0..MAX_ZYGOTES {
             let zygote = self.zygote();

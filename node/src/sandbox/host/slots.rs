@@ -11,26 +11,26 @@ const MAX_USERS: u32 = 4_096;
 
 /// The ids in use.
 #[derive(Clone, Debug)]
-pub(in crate::sandbox) struct Slots {
+pub(super) struct Slots {
     first: Option<u32>,
     taken: Arc<Mutex<BTreeSet<u32>>>,
 }
 
 /// One id for as long as this lives.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Slot {
+pub(super) struct Slot {
     slots: Slots,
     number: Option<u32>,
 }
 
 impl Slots {
     /// Ids from `first` on; with none, tasks are the node's own user.
-    pub(in crate::sandbox) fn new(first: Option<u32>) -> Self {
+    pub(super) fn new(first: Option<u32>) -> Self {
         Slots { first, taken: Arc::default() }
     }
 
     /// The lowest free id.
-    pub(in crate::sandbox) fn take(&self) -> Slot {
+    pub(super) fn take(&self) -> Slot {
         let number = self.first.map(|_| {
             let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
             let number = (0..MAX_USERS).find(|number| !taken.contains(number)).unwrap_or(MAX_USERS);
@@ -43,7 +43,7 @@ impl Slots {
 
 impl Slot {
     /// The user; `None` is the node's own.
-    pub(in crate::sandbox) fn user(&self) -> Option<u32> {
+    pub(super) fn user(&self) -> Option<u32> {
         Some(self.slots.first? + self.number?)
     }
 }

@@ -21,7 +21,7 @@ use crate::task::{Findings, Layer, Level, Missing};
 const PROBED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Finds it out; takes a few milliseconds.
-pub(in crate::sandbox) fn of(zygote: &Zygote, config: &SandboxConfig, scratch: &ScratchRoot) -> (Probed, Option<Account>) {
+pub(super) fn of(zygote: &Zygote, config: &SandboxConfig, scratch: &ScratchRoot) -> (Probed, Option<Account>) {
     let probed = probe(zygote, config, scratch).unwrap_or_else(unknown);
     let (probed, account) = with_account(probed, zygote, config);
     (used(probed, config.at_most), account)

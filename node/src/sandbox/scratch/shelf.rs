@@ -20,7 +20,7 @@ const MAX_KEPT: usize = 64;
 
 /// How a scratch directory and its `tmp` look, as far as a task could change that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sandbox) struct Looks([Look; 2]);
+pub(super) struct Looks([Look; 2]);
 
 impl Looks {
     /// Those of the directory `name` in `root`; `None` if it is not as one is made: with something in it, or with
@@ -46,7 +46,7 @@ impl Looks {
 
 /// The kept ones, in a directory beside that of all scratch directories.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Shelf {
+pub(super) struct Shelf {
     fd: OwnedFd,
     kept: Mutex<Kept>,
 }
@@ -60,7 +60,7 @@ struct Kept {
 
 impl Shelf {
     /// An empty one in `fd`.
-    pub(in crate::sandbox) fn new(fd: OwnedFd) -> Shelf {
+    pub(super) fn new(fd: OwnedFd) -> Shelf {
         Shelf { fd, kept: Mutex::default() }
     }
 
@@ -68,7 +68,7 @@ impl Shelf {
     ///
     /// # Errors
     /// If the name is taken.
-    pub(in crate::sandbox) fn take(&self, root: &OwnedFd, name: &CStr, user: Option<u32>) -> io::Result<Option<Looks>> {
+    pub(super) fn take(&self, root: &OwnedFd, name: &CStr, user: Option<u32>) -> io::Result<Option<Looks>> {
         let Some((kept, looks)) = self.pop(user) else { return Ok(None) };
         match rustix::fs::renameat_with(&self.fd, &kept, root, name, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(Some(looks.renamed(root, name))),
@@ -80,7 +80,7 @@ impl Shelf {
     }
 
     /// Keeps the directory `name` of `root`, which looked like this when its task began; false if it is not kept.
-    pub(in crate::sandbox) fn keep(&self, root: &OwnedFd, name: &CStr, user: Option<u32>, before: &Looks) -> bool {
+    pub(super) fn keep(&self, root: &OwnedFd, name: &CStr, user: Option<u32>, before: &Looks) -> bool {
         if Looks::of(root, name).as_ref() != Some(before) {
             return false;
         }

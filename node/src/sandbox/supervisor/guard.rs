@@ -20,22 +20,22 @@ use crate::sandbox::wire::{CANCEL, Ended, FLOODED};
 use crate::task::Usage;
 
 /// One running task and what it has used so far.
-pub(in crate::sandbox) struct Guard<'a> {
-    pub(in crate::sandbox) started: Instant,
-    pub(in crate::sandbox) control: &'a File,
-    pub(in crate::sandbox) target: Pid,
+pub(super) struct Guard<'a> {
+    pub(super) started: Instant,
+    pub(super) control: &'a File,
+    pub(super) target: Pid,
     /// Whether it is the first process of a pid namespace.
-    pub(in crate::sandbox) own_namespace: bool,
-    pub(in crate::sandbox) watch: Watch,
+    pub(super) own_namespace: bool,
+    pub(super) watch: Watch,
     /// Where the scratch directory has a limit.
-    pub(in crate::sandbox) footprint: Option<Footprint>,
+    pub(super) footprint: Option<Footprint>,
     /// What those used that were waited for.
-    pub(in crate::sandbox) spent: Spent,
+    pub(super) spent: Spent,
 }
 
 impl Guard<'_> {
     /// Until the task is over; true beside the report if the kernel says that nothing of it is left.
-    pub(in crate::sandbox) fn run(mut self) -> io::Result<(Ended, bool)> {
+    pub(super) fn run(mut self) -> io::Result<(Ended, bool)> {
         let mut node_listens = true;
         loop {
             let seen = match self.wait(node_listens)? {

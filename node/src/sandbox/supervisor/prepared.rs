@@ -30,7 +30,7 @@ use crate::sandbox::wire::{Lines, Order};
 use crate::task::Outcome;
 
 /// Everything that does not depend on the task.
-pub(in crate::sandbox) struct Prepared<'a> {
+pub(super) struct Prepared<'a> {
     alone: &'a SingleThreaded,
     ground: &'a Ground,
     /// Where it has namespaces of its own.
@@ -49,17 +49,17 @@ pub(in crate::sandbox) struct Prepared<'a> {
 }
 
 /// A task's program, running.
-pub(in crate::sandbox) struct Born {
-    pub(in crate::sandbox) target: Pid,
+pub(super) struct Born {
+    pub(super) target: Pid,
     /// Where the scratch directory has a limit.
-    pub(in crate::sandbox) footprint: Option<Footprint>,
+    pub(super) footprint: Option<Footprint>,
     /// Its outputs, held open as long as anything of the task may write.
-    pub(in crate::sandbox) outputs: [OwnedFd; 2],
+    pub(super) outputs: [OwnedFd; 2],
 }
 
 impl<'a> Prepared<'a> {
     /// Prepares all of `ground`; the outcome of every task that is asked for if that fails.
-    pub(in crate::sandbox) fn lay(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground) -> Result<Self, Outcome> {
+    pub(super) fn lay(alone: &'a SingleThreaded, ids: Ids, ground: &'a Ground) -> Result<Self, Outcome> {
         let key = key().map_err(|e| failed("draw a key".to_owned(), &e))?;
         let (surroundings, foundation, begun, workplace, ruleset, traces, oom_score) = Default::default();
         // Its zygote is closed to others, and so would be its own /proc files, which it and the next steps write to.
@@ -92,7 +92,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Brings the program of an order to life, or says why there is none.
-    pub(in crate::sandbox) fn start(&mut self, order: &Order, lines: Lines) -> Result<Born, Outcome> {
+    pub(super) fn start(&mut self, order: &Order, lines: Lines) -> Result<Born, Outcome> {
         let launch = &order.launch;
         let shelter = Shelter { user: order.user, ..self.ground.shelter.clone() };
         let program = Program::of(launch).map_err(Outcome::NotFound)?;
@@ -147,18 +147,18 @@ impl<'a> Prepared<'a> {
     }
 
     /// Whether another task may come after one of `user`, of which nothing runs any more.
-    pub(in crate::sandbox) fn serves_again(&self, user: Option<u32>) -> bool {
+    pub(super) fn serves_again(&self, user: Option<u32>) -> bool {
         let clean = !self.in_own_namespace() || self.traces.as_ref().is_some_and(Traces::are_none);
         self.ground.serves_again(user) && clean
     }
 
     /// Whether the next task may find its workplace where it is: asked before the report, after which the node renames it.
-    pub(in crate::sandbox) fn workplace_is_untouched(&self) -> bool {
+    pub(super) fn workplace_is_untouched(&self) -> bool {
         self.workplace.as_ref().is_some_and(Workplace::is_untouched)
     }
 
     /// Takes away what was the last task's, and gets ready for the next.
-    pub(in crate::sandbox) fn dismiss(&mut self) -> io::Result<()> {
+    pub(super) fn dismiss(&mut self) -> io::Result<()> {
         (self.workplace, self.ruleset) = (None, None);
         self.surroundings.as_mut().map_or(Ok(()), Surroundings::hide)?;
         self.begin();
@@ -166,7 +166,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Whether it is the first process of a pid namespace.
-    pub(in crate::sandbox) fn in_own_namespace(&self) -> bool {
+    pub(super) fn in_own_namespace(&self) -> bool {
         self.ground.shelter.birth != Birth::Fork
     }
 }

@@ -35,7 +35,7 @@ const LIMITS: [Resource; 16] = [
 
 /// How a supervisor in namespaces of its own was before its first task.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Traces {
+pub(super) struct Traces {
     /// Where shared memory and message queues have their names, and how that looked.
     directories: Vec<(OwnedFd, Look)>,
     limits: [Rlimit; LIMITS.len()],
@@ -46,7 +46,7 @@ impl Traces {
     ///
     /// # Errors
     /// If something can't be looked at; it could not be afterwards either.
-    pub(in crate::sandbox) fn before() -> io::Result<Traces> {
+    pub(super) fn before() -> io::Result<Traces> {
         let mut directories = Vec::new();
         match kernel::message_queues() {
             Ok(queues) => directories.push(queues),
@@ -66,7 +66,7 @@ impl Traces {
 
     /// Whether nothing of a task is left: no shared memory, not even a trace of what was removed again, no queue, no
     /// semaphore, and no change of the limits that the supervisor hands down to its next target.
-    pub(in crate::sandbox) fn are_none(&self) -> bool {
+    pub(super) fn are_none(&self) -> bool {
         self.directories.iter().all(|(directory, before)| is_as_it_was(directory, before))
             && there_are_no_ipc_objects()
             && limits() == self.limits

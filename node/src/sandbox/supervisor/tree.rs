@@ -55,7 +55,7 @@ pub(in crate::sandbox) fn descendants(root: Pid, known: &BTreeSet<i32>) -> Vec<P
 }
 
 /// What a tree uses now: the living ones here, the dead ones as their reaper counts them.
-pub(in crate::sandbox) fn measure(tree: &[Process], of_the_dead: Duration, memory_limit: Option<u64>) -> Measure {
+pub(super) fn measure(tree: &[Process], of_the_dead: Duration, memory_limit: Option<u64>) -> Measure {
     let page = sys::page_size();
     let ticks: u64 = tree.iter().map(|process| process.ticks).sum();
     let cpu = of_the_dead + Duration::from_millis(ticks.saturating_mul(1000) / sys::ticks_per_second());

@@ -10,28 +10,28 @@ use crate::sandbox::spec::ResolvedLimits;
 use crate::task::Outcome;
 
 /// Between two looks at the tree's memory, processor time and number of threads.
-pub(in crate::sandbox) const MEASURE_EVERY: Duration = Duration::from_millis(50);
+pub(super) const MEASURE_EVERY: Duration = Duration::from_millis(50);
 /// A measurement that takes long is followed by this many times as long a rest: a large tree, or many files, must not make
 /// the watch cost more than a fifth of a processor.
 const REST: u32 = 4;
 /// Between two rounds of SIGKILL while something is left.
 const KILL_AGAIN: Duration = Duration::from_millis(5);
 /// How long SIGKILL may take to work before the supervisor reports and leaves the rest to the zygote.
-pub(in crate::sandbox) const KILL_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the tree uses at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::sandbox) struct Measure {
-    pub(in crate::sandbox) cpu: Duration,
-    pub(in crate::sandbox) memory: u64,
-    pub(in crate::sandbox) threads: u32,
+pub(super) struct Measure {
+    pub(super) cpu: Duration,
+    pub(super) memory: u64,
+    pub(super) threads: u32,
     /// Bytes of the scratch directory, as far as it was looked at.
-    pub(in crate::sandbox) scratch: u64,
+    pub(super) scratch: u64,
 }
 
 /// What the supervisor saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sandbox) enum Seen {
+pub(super) enum Seen {
     /// Children were waited for; `leader` if the program itself was among them, `alone` if none is left.
     Reaped { leader: Option<End>, alone: bool },
     /// The node asked for the end.
@@ -48,7 +48,7 @@ pub(in crate::sandbox) enum Seen {
 
 /// What the supervisor is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sandbox) enum Act {
+pub(super) enum Act {
     /// SIGTERM to the whole tree.
     Terminate,
     /// SIGKILL to the whole tree.
@@ -68,7 +68,7 @@ enum Phase {
 
 /// The state of one task under watch.
 #[derive(Debug)]
-pub(in crate::sandbox) struct Watch {
+pub(super) struct Watch {
     limits: ResolvedLimits,
     phase: Phase,
     measure_at: Option<Duration>,
@@ -82,7 +82,7 @@ pub(in crate::sandbox) struct Watch {
 }
 
 impl Watch {
-    pub(in crate::sandbox) fn new(limits: ResolvedLimits) -> Self {
+    pub(super) fn new(limits: ResolvedLimits) -> Self {
         let ResolvedLimits { cpu, memory, processes, scratch, .. } = &limits;
         let measured = cpu.is_some() || memory.is_some() || processes.is_some() || scratch.is_some();
         let measure_at = measured.then_some(MEASURE_EVERY);
@@ -99,7 +99,7 @@ impl Watch {
     }
 
     /// When the next step is due even if nothing is seen; times count from the start of the task.
-    pub(in crate::sandbox) fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<Duration> {
         match self.phase {
             Phase::Running => self.limits.wall.into_iter().chain(self.measure_at).min(),
             Phase::Terminating { kill_at } => Some(kill_at),
@@ -109,7 +109,7 @@ impl Watch {
 
     /// Takes one thing seen at `now` and answers with what is to be done, in order.
     #[must_use]
-    pub(in crate::sandbox) fn step(&mut self, now: Duration, seen: Seen) -> Vec<Act> {
+    pub(super) fn step(&mut self, now: Duration, seen: Seen) -> Vec<Act> {
         match seen {
             Seen::Reaped { leader, alone } => self.reaped(now, leader, alone),
             Seen::Cancelled => self.terminate(now, Outcome::Cancelled),
@@ -124,29 +124,29 @@ impl Watch {
     }
 
     /// The most memory that was measured, in bytes; 0 if it was not measured.
-    pub(in crate::sandbox) fn memory_peak(&self) -> u64 {
+    pub(super) fn memory_peak(&self) -> u64 {
         self.memory_peak
     }
 
     /// The most that the scratch directory took, in bytes; 0 if nobody looked.
-    pub(in crate::sandbox) fn scratch_peak(&self) -> u64 {
+    pub(super) fn scratch_peak(&self) -> u64 {
         self.scratch_peak
     }
 
     /// What the tree may use, in bytes.
-    pub(in crate::sandbox) fn memory_limit(&self) -> Option<u64> {
+    pub(super) fn memory_limit(&self) -> Option<u64> {
         self.limits.memory
     }
 
     /// The limit of the scratch directory, if the task failed by itself and may have met it unseen: a full disk's or a
     /// quota's end looks like any other failure.
-    pub(in crate::sandbox) fn scratch_to_judge(&self) -> Option<u64> {
+    pub(super) fn scratch_to_judge(&self) -> Option<u64> {
         let failed = !matches!(self.leader, Some(End::Exited(0)));
         self.limits.scratch.filter(|_| failed && self.cause.is_none())
     }
 
     /// What was in the scratch directory when all was over.
-    pub(in crate::sandbox) fn left_in_scratch(&mut self, used: u64) {
+    pub(super) fn left_in_scratch(&mut self, used: u64) {
         self.scratch_peak = self.scratch_peak.max(used);
         if let Some(limit) = self.scratch_to_judge().filter(|limit| used > *limit) {
             self.cause = Some(Outcome::ScratchLimit { limit, used });
@@ -154,7 +154,7 @@ impl Watch {
     }
 
     /// What the end is called.
-    pub(in crate::sandbox) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> Outcome {
         if let Some(cause) = &self.cause {
             return cause.clone();
         }

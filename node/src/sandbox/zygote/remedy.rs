@@ -10,18 +10,17 @@ use crate::sandbox::plan::Step;
 use crate::task::Layer;
 
 /// For a machine that refuses filters.
-pub(in crate::sandbox) const SECCOMP: &str =
-    "use a kernel with CONFIG_SECCOMP_FILTER, or a container profile that allows `seccomp`";
+pub(super) const SECCOMP: &str = "use a kernel with CONFIG_SECCOMP_FILTER, or a container profile that allows `seccomp`";
 /// For a container that took the capabilities.
-pub(in crate::sandbox) const USERS: &str = "give the node the capabilities SETUID, SETGID, CHOWN, KILL, FOWNER and DAC_OVERRIDE";
+pub(super) const USERS: &str = "give the node the capabilities SETUID, SETGID, CHOWN, KILL, FOWNER and DAC_OVERRIDE";
 
 /// A step of a launch that failed when it was tried.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {step}: {error}")]
-pub(in crate::sandbox) struct Failed {
-    pub(in crate::sandbox) step: String,
+pub(super) struct Failed {
+    pub(super) step: String,
     #[source]
-    pub(in crate::sandbox) error: io::Error,
+    pub(super) error: io::Error,
 }
 
 /// What was read of the machine to explain a refusal.
@@ -47,7 +46,7 @@ impl Circumstances {
 }
 
 /// Reason and remedy where no namespace could be made.
-pub(in crate::sandbox) fn of_namespaces(error: &io::Error) -> (String, String) {
+pub(super) fn of_namespaces(error: &io::Error) -> (String, String) {
     explain(error, Circumstances::look())
 }
 
@@ -72,7 +71,7 @@ fn explain(error: &io::Error, seen: Circumstances) -> (String, String) {
 }
 
 /// Reason and remedy where there are namespaces but not these.
-pub(in crate::sandbox) fn of_further_namespaces(layer: Layer, error: &io::Error) -> (String, String) {
+pub(super) fn of_further_namespaces(layer: Layer, error: &io::Error) -> (String, String) {
     match layer {
         Layer::FreshProc => (
             format!("/proc can't be mounted anew: {error}"),
@@ -83,7 +82,7 @@ pub(in crate::sandbox) fn of_further_namespaces(layer: Layer, error: &io::Error)
 }
 
 /// Reason and remedy where Landlock is missing.
-pub(in crate::sandbox) fn of_landlock(error: &io::Error) -> (String, String) {
+pub(super) fn of_landlock(error: &io::Error) -> (String, String) {
     match error.raw_os_error() {
         Some(libc::EOPNOTSUPP) => {
             ("it is switched off".to_owned(), "add `landlock` to the list lsm=… of the kernel's command line".to_owned())
@@ -97,7 +96,7 @@ pub(in crate::sandbox) fn of_landlock(error: &io::Error) -> (String, String) {
 }
 
 /// Reason and remedy where tasks of other users would not reach their scratch directory.
-pub(in crate::sandbox) fn of_closed_folder(folder: &Path) -> (String, String) {
+pub(super) fn of_closed_folder(folder: &Path) -> (String, String) {
     let folder = folder.display();
     (format!("other users may not pass {folder} to the scratch directories"), format!("chmod o+x {folder}"))
 }
