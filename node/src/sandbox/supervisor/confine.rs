@@ -89,7 +89,8 @@ impl Foundation {
         self.granted.push(Granted { path: path.to_owned(), opened, access });
     }
 
-    /// Grants `path`, or if something below it is hidden, everything in it beside that.
+    /// Grants `path`, or if something below it is hidden, everything in it beside that. A link in it is passed over: what it
+    /// leads to is granted where it is, or not at all.
     fn grant_around(&mut self, path: &Path, hidden: &[PathBuf], depth: usize) {
         if hidden.iter().any(|hidden| path.starts_with(hidden)) {
             return;
@@ -98,7 +99,8 @@ impl Foundation {
             return self.grant(path, AccessFs::from_read(self.abi));
         }
         if depth > 0 {
-            for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            let is_link = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            for entry in std::fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| !is_link(entry)) {
                 self.grant_around(&entry.path(), hidden, depth - 1);
             }
         }
@@ -134,7 +136,7 @@ impl Foundation {
     }
 }
 
-/// A ruleset that lacks what one launch may write in. It serves one launch only: a rule can't be taken back.
+/// A ruleset that lacks what may be written in. It serves one scratch folder only: a rule can't be taken back.
 #[derive(Debug)]
 pub(in crate::sandbox) struct Begun {
     abi: ABI,
@@ -194,6 +196,9 @@ mod tests {
         let hidden = [usr.join("lib/dunlin")];
         assert_eq!(granted(&[&usr, &lib], &hidden), [usr.join("lib/python")]);
         assert_eq!(granted(&[&lib], &hidden), [usr.join("lib/python")]);
+        // As some systems have it: `/usr/lib64` leads to `/usr/lib`.
+        std::os::unix::fs::symlink("lib", usr.join("lib64")).unwrap();
+        assert_eq!(granted(&[&usr, &lib], &hidden), [usr.join("lib/python")]);
         assert_eq!(granted(&[&root.join("nothing")], &[]), Vec::<PathBuf>::new());
     }
 }
