@@ -7,6 +7,9 @@ use std::path::Path;
 
 use crate::sandbox::spec::Launch;
 
+/// This program, as seen from a process that runs it.
+pub(in crate::sandbox) const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// What exec is asked for, checked as far as that goes without touching the machine.
 #[derive(Debug)]
 pub(in crate::sandbox) struct Program {

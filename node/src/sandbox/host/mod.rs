@@ -18,11 +18,11 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::sandbox::plan::Plan;
+use crate::sandbox::program::THIS_PROGRAM;
 use crate::sandbox::scratch::ScratchRoot;
 use crate::sandbox::shelter::{Ground, Settled, Shelter};
 use crate::sandbox::spec::{Isolation, Launch, Output, Report, ResolvedLimits};
 use crate::sandbox::wire::Lines;
-use crate::sandbox::zygote::handlers::THIS_PROGRAM;
 use crate::sandbox::zygote::probe::Probed;
 use crate::task::{Findings, Level, LostWhy, Missing, Outcome};
 use attempt::Attempt;

@@ -17,8 +17,8 @@ use landlock::{
 use rustix::fs::{Mode, OFlags};
 
 use super::surroundings::SHARED_MEMORY;
+use crate::sandbox::program::THIS_PROGRAM;
 use crate::sandbox::shelter::{Birth, Shelter};
-use crate::sandbox::zygote::handlers::THIS_PROGRAM;
 use crate::task::Network;
 
 /// What programs are made of.

@@ -10,6 +10,7 @@ use std::panic::AssertUnwindSafe;
 use bytes::Bytes;
 
 use crate::sandbox::kernel::sys;
+use crate::sandbox::program::THIS_PROGRAM;
 use crate::sandbox::spec::Report;
 use crate::sandbox::zygote;
 use crate::task::{HandlerName, Outcome};
@@ -18,8 +19,6 @@ use crate::task::{HandlerName, Outcome};
 pub(in crate::sandbox) const ZYGOTE: &str = "sandbox-zygote";
 /// The hidden verb of a handler's process; the handler's name follows.
 const HANDLER: &str = "sandbox-handler";
-/// This program, as seen from a process that runs it.
-pub(in crate::sandbox) const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Exit code of a handler that returned an error; its words are on standard error.
 const FAILED: i32 = 1;
